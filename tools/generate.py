@@ -11,8 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import generate_resources
 import generate_sync
+
+import generate_resources
 import generate_wire
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
@@ -40,6 +41,26 @@ WELL_KNOWN = {
     "google.protobuf.Empty": "empty_pb2.Empty",
 }
 
+# What a stub may need, by the name that it uses.
+STUB_IMPORTS = {
+    "_b": "import builtins as _b",
+    "_dt": "import datetime as _dt",
+    "_Iterable": "from collections.abc import Iterable as _Iterable",
+    "_Mapping": "from collections.abc import Mapping as _Mapping",
+    "_MutableMapping": "from collections.abc import MutableMapping as _MutableMapping",
+    "_Any": "from typing import Any as _Any",
+    "_ClassVar": "from typing import ClassVar as _ClassVar",
+    "_Literal": "from typing import Literal as _Literal",
+    "_any_pb2": "from google.protobuf import any_pb2 as _any_pb2",
+    "_duration_pb2": "from google.protobuf import duration_pb2 as _duration_pb2",
+    "_empty_pb2": "from google.protobuf import empty_pb2 as _empty_pb2",
+    "_timestamp_pb2": "from google.protobuf import timestamp_pb2 as _timestamp_pb2",
+    "_Messages": "from google.protobuf.internal.containers import RepeatedCompositeFieldContainer as _Messages",
+    "_Scalars": "from google.protobuf.internal.containers import RepeatedScalarFieldContainer as _Scalars",
+    "_Enum": "from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper as _Enum",
+    "_Message": "from google.protobuf.message import Message as _Message",
+}
+
 
 def module_of(package: str) -> str:
     """Return the module name of a proto package: dots become underscores."""
@@ -74,7 +95,10 @@ def render(descriptor_set: bytes) -> dict[str, bytes]:
 
 
 def _package(packages: list[str]) -> str:
-    lines = [HEADER, '"""The messages of Omni\'s API, one module for each proto package, in a descriptor pool of our own."""\n']
+    lines = [
+        HEADER,
+        '"""The messages of Omni\'s API, one module for each proto package, in a descriptor pool of our own."""\n',
+    ]
     lines.append("\n__all__ = [\n")
     lines += [f'    "{name}",\n' for name in sorted([*map(module_of, packages), "calls"])]
     lines.append("]\n")
@@ -110,9 +134,8 @@ def _calls(files: list[FileDescriptorProto]) -> str:
             for method in service.method:
                 path = f"/{file.package}.{service.name}/{method.name}"
                 request, response = method.input_type.lstrip("."), method.output_type.lstrip(".")
-                lines.append(
-                    f'        Call("{path}", "{request}", "{response}", {method.client_streaming}, {method.server_streaming}),\n'
-                )
+                streams = f"{method.client_streaming}, {method.server_streaming}"
+                lines.append(f'        Call("{path}", "{request}", "{response}", {streams}),\n')
     lines.append("    )\n}\n")
     return "".join(lines)
 
@@ -153,15 +176,9 @@ def _stub(package: str, files: list[FileDescriptorProto]) -> str:
             body += [*_enum(stub, enum, (5, index), ""), ""]
         for index, message in enumerate(file.message_type):
             body += [*_message(stub, message, (4, index), ""), ""]
-    lines = [HEADER.rstrip(), "# ruff: noqa", "import builtins as _b", "import datetime as _dt"]
-    lines += ["from collections.abc import Iterable as _Iterable, Mapping as _Mapping, MutableMapping as _MutableMapping"]
-    lines += ["from typing import Any as _Any, ClassVar as _ClassVar, Literal as _Literal", ""]
-    lines += ["from google.protobuf import any_pb2 as _any_pb2, duration_pb2 as _duration_pb2"]
-    lines += ["from google.protobuf import empty_pb2 as _empty_pb2, timestamp_pb2 as _timestamp_pb2"]
-    lines += ["from google.protobuf.internal.containers import RepeatedCompositeFieldContainer as _Messages"]
-    lines += ["from google.protobuf.internal.containers import RepeatedScalarFieldContainer as _Scalars"]
-    lines += ["from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper as _Enum"]
-    lines += ["from google.protobuf.message import Message as _Message", ""]
+    text = "\n".join(body)
+    lines = [HEADER.rstrip()]
+    lines += [line for name, line in STUB_IMPORTS.items() if re.search(rf"\b{name}\b", text)]
     lines += [f"from omniherd.wire import {name} as _{name}" for name in sorted(stub.imports)]
     return "\n".join([*lines, "", *body]).rstrip() + "\n"
 
@@ -174,7 +191,7 @@ def _doc(stub: _Stub, path: tuple[int, ...], indent: str) -> list[str]:
 def _enum(stub: _Stub, enum: EnumDescriptorProto, path: tuple[int, ...], indent: str) -> list[str]:
     comment = stub.comments.get(path)
     lines = [f"{indent}# {comment}"] if comment else []
-    wrapper = "_ClassVar[_Enum[_Any]]" if indent else "_Enum[_Any]"
+    wrapper = "_ClassVar[_Enum]" if indent else "_Enum"
     number = "_ClassVar[int]" if indent else "int"
     lines.append(f"{indent}{enum.name}: {wrapper}")
     if indent:  # protobuf puts the values of a nested enum on the class around it
@@ -238,18 +255,21 @@ def _message(stub: _Stub, message: DescriptorProto, path: tuple[int, ...], inden
         else:
             lines += [f"{inner}@property", f"{inner}def {name}(self) -> {read}: ..."]
     if fields:
-        arguments = ", ".join(f"{name}: {given} | None = ..." for name, _, given in fields if not keyword.iskeyword(name))
+        arguments = ", ".join(
+            f"{name}: {given} | None = ..." for name, _, given in fields if not keyword.iskeyword(name)
+        )
         lines.append(f"{inner}def __init__(self, *, {arguments}) -> None: ...")
         names = ", ".join(repr(name) for name, _, _ in fields)
-        lines.append(f"{inner}def ClearField(self, field_name: _Literal[{names}]) -> None: ...  # type: ignore[override]")
+        lines.append(f"{inner}def ClearField(self, field_name: _Literal[{names}]) -> None: ...")
         with_presence = [
             field.name
             for field in message.field
-            if field.label != F.LABEL_REPEATED and (is_message[field.name] or field.proto3_optional or field.HasField("oneof_index"))
+            if field.label != F.LABEL_REPEATED
+            and (is_message[field.name] or field.proto3_optional or field.HasField("oneof_index"))
         ]
         if with_presence:
             present = ", ".join(map(repr, with_presence))
-            lines.append(f"{inner}def HasField(self, field_name: _Literal[{present}]) -> _b.bool: ...  # type: ignore[override]")
+            lines.append(f"{inner}def HasField(self, field_name: _Literal[{present}]) -> _b.bool: ...")
     else:
         lines.append(f"{inner}def __init__(self) -> None: ...")
     return lines

@@ -1,0 +1,1 @@
+"""omniherd: unofficial Python SDK, command line and emulator for Sidero Omni."""
