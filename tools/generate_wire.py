@@ -95,14 +95,13 @@ def render(descriptor_set: bytes) -> dict[str, bytes]:
 
 
 def _package(packages: list[str]) -> str:
-    lines = [
-        HEADER,
-        '"""The messages of Omni\'s API, one module for each proto package, in a descriptor pool of our own."""\n',
-    ]
-    lines.append("\n__all__ = [\n")
-    lines += [f'    "{name}",\n' for name in sorted([*map(module_of, packages), "calls"])]
-    lines.append("]\n")
-    return "".join(lines)
+    names = ", ".join(f"`{module_of(package)}`" for package in packages)
+    return (
+        f"{HEADER}"
+        '"""The messages of Omni\'s API, one module for each proto package, in a descriptor pool of our own.\n\n'
+        f"Modules: {names}; `calls` is the table of methods.\n"
+        '"""\n'
+    )
 
 
 def _module(package: str) -> str:
