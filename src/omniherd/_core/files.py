@@ -1,0 +1,55 @@
+"""Files that are replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["write_atomic"]
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o600) -> None:
+    r"""Replace a file's contents in one step.
+
+    The data goes to a temporary file in the same directory, is flushed to the disk, and is then renamed over the
+    target: a reader sees the old contents or the new ones, and a crash leaves one of the two. Where `path` is a
+    symbolic link, the file it points to is replaced and the link stays.
+
+    Args:
+        path: The file; its directory must exist.
+        data: The contents; text is written as UTF-8.
+        mode: Permission bits of the file, whatever the process's umask says. The temporary file is never readable
+            by others, so neither is a secret on its way.
+
+    Raises:
+        OSError: The directory is missing or may not be written, or the disk is full. No temporary file is left.
+
+    Example:
+        >>> write_atomic("/tmp/omniconfig", "contexts: {}\n", 0o600)
+    """
+    target = Path(os.path.realpath(path))
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    _sync_directory(target.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    # The rename is safe on the disk only with its directory. Some file systems cannot sync one; the file is in place.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,76 @@
+import os
+import stat
+
+import pytest
+
+from omniherd._core.files import write_atomic
+
+
+def test_a_new_file_gets_contents_and_mode_whatever_the_umask(tmp_path):
+    old = os.umask(0o077)
+    try:
+        write_atomic(tmp_path / "a", "zażółć\n", 0o644)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a").read_bytes() == "zażółć\n".encode()
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+
+
+def test_the_default_mode_is_for_the_owner_alone(tmp_path):
+    write_atomic(str(tmp_path / "key"), b"\0\xff")
+    assert (tmp_path / "key").read_bytes() == b"\0\xff"
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+def test_an_open_reader_keeps_the_old_contents(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with path.open() as reader:
+        write_atomic(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real" / "config"
+    target.write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    write_atomic(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert target.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name not in {"real", "link"}] == []
+
+
+@pytest.mark.parametrize("step", ["fsync", "fchmod"])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, "new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+    assert path.read_text() == "old"
+
+
+def test_a_missing_directory_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomic(tmp_path / "no" / "a", "x")
+
+
+def test_a_directory_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
+    real = os.open
+
+    def refuse(path, flags, *rest, **named):
+        if flags == os.O_RDONLY:
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_atomic(tmp_path / "a", "x")
+    monkeypatch.undo()
+    assert (tmp_path / "a").read_text() == "x"
