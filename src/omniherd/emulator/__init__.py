@@ -1,0 +1,152 @@
+"""An Omni server in process, for tests and rehearsals: real gRPC, real signatures, a fleet of its own making.
+
+Example:
+    >>> from omniherd.emulator import Emulator
+    >>> with Emulator() as emulator:
+    ...     sorted(emulator.environment())
+    ['OMNI_ENDPOINT', 'OMNI_SERVICE_ACCOUNT_KEY']
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+    from types import TracebackType
+    from typing import Self
+
+    from omniherd.emulator.auth import Keyring
+    from omniherd.emulator.server import Server
+    from omniherd.emulator.store import Clock, Store
+
+__all__ = ["Emulator"]
+
+
+class Emulator:
+    """A server that answers like Omni v1.9.3, on a loopback address.
+
+    It serves from a thread of its own between `start` and `stop`, or as a context manager, sync or async. Its state
+    is in memory and gone with the object.
+
+    Args:
+        seed_fleet: Whether it starts with a fleet: three clusters on nine of twelve machines.
+        host: A loopback address.
+        port: The port, 0 for a free one.
+        any_type: Whether Admins may also use resource types that Omni does not have.
+        account: Name of the Omni instance.
+        clock: Nanoseconds since 1970, for tests; the machine's clock by default.
+        tls: Certificate chain and key as PEM files, to serve TLS; None for plain text.
+
+    Attributes:
+        store: The state, for tests that want to look or change behind the API.
+        service_account_key: Key of an Admin, as `OMNI_SERVICE_ACCOUNT_KEY` takes it.
+
+    Raises:
+        ConfigError: The host is no loopback address.
+
+    Example:
+        >>> with Emulator(seed_fleet=False) as emulator:
+        ...     emulator.endpoint.startswith("http://127.0.0.1:")
+        True
+    """
+
+    store: Store
+    service_account_key: str
+
+    def __init__(
+        self,
+        *,
+        seed_fleet: bool = True,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        any_type: bool = False,
+        account: str = "emulator",
+        clock: Clock | None = None,
+        tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+    ) -> None:
+        from pathlib import Path
+
+        from omniherd.emulator.access import Rules
+        from omniherd.emulator.auth import Keyring
+        from omniherd.emulator.catalog import add_catalog
+        from omniherd.emulator.controllers import Controllers
+        from omniherd.emulator.definitions import add_definitions
+        from omniherd.emulator.server import Server, read_certificate
+        from omniherd.emulator.state_service import StateService
+        from omniherd.emulator.store import Store
+        from omniherd.emulator.validators import Validators
+        from omniherd.emulator.virtual import Virtual
+
+        self._host = host
+        self._tls = tls is not None
+        self.account = account
+        self.store = Store(clock)
+        self._keyring: Keyring = Keyring(self.store)
+        add_definitions(self.store)
+        add_catalog(self.store, account)
+        if seed_fleet:
+            from omniherd.emulator.seed import add_fleet
+
+            add_fleet(self.store)
+        Controllers(self.store)
+        rules = Rules(self.store, any_type=any_type)
+        virtual = Virtual(self.store, lambda: self.endpoint + "/")
+        state = StateService(self.store, rules, Validators(self.store), virtual)
+        certificate = None if tls is None else read_certificate(Path(tls[0]), Path(tls[1]))
+        self._server: Server = Server(state.methods(), self._keyring, host, port, certificate)
+        self.service_account_key = self._keyring.add_account("automation", "Admin")
+
+    @property
+    def port(self) -> int:
+        """The port that it serves on, 0 before the start."""
+        return self._server.port
+
+    @property
+    def endpoint(self) -> str:
+        """The address for clients, `http://127.0.0.1:PORT`."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self._server.port}"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that lead a client here."""
+        return {"OMNI_ENDPOINT": self.endpoint, "OMNI_SERVICE_ACCOUNT_KEY": self.service_account_key}
+
+    def add_service_account(self, name: str, role: str = "Admin") -> str:
+        """Make a service account; return its key as `OMNI_SERVICE_ACCOUNT_KEY` takes it.
+
+        Args:
+            name: Its name; `infra-provider:x` for an infra provider.
+            role: `None`, `InfraProvider`, `Reader`, `Operator` or `Admin`.
+        """
+        return self._keyring.add_account(name, role)
+
+    def start(self) -> Self:
+        """Serve; returns when calls can come.
+
+        Raises:
+            ConfigError: The port is taken.
+        """
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """End all calls and stop serving; the state stays."""
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)

@@ -1,0 +1,175 @@
+"""Who signs: keys, identities and users of the emulator, and the check of a call's signature."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from omniherd.emulator.access import Principal
+from omniherd.emulator.records import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from omniherd.emulator.store import Store
+    from omniherd.signing import PGPKey, PublicKey
+
+__all__ = ["Keyring", "account_identity", "encode_service_account_key"]
+
+SERVICE_ACCOUNT_SUFFIX = "@serviceaccount.omni.sidero.dev"
+PROVIDER_SUFFIX = "@infra-provider.serviceaccount.omni.sidero.dev"
+PROVIDER_PREFIX = "infra-provider:"
+
+IDENTITY = "Identities.omni.sidero.dev"
+USER = "Users.omni.sidero.dev"
+PUBLIC_KEY = "PublicKeys.omni.sidero.dev"
+SERVICE_ACCOUNT_LABEL = "type-service-account"
+USER_ID_LABEL = "user-id"
+
+_PGP = 1
+_YEAR = timedelta(days=365)
+
+
+def account_identity(name: str) -> str:
+    """Return the identity of the service account with a name: `ci` is `ci@serviceaccount.omni.sidero.dev`."""
+    if name.startswith(PROVIDER_PREFIX):
+        return name.removeprefix(PROVIDER_PREFIX) + PROVIDER_SUFFIX
+    return name + SERVICE_ACCOUNT_SUFFIX
+
+
+def encode_service_account_key(name: str, key: PGPKey) -> str:
+    """Return a key in the form that `OMNI_SERVICE_ACCOUNT_KEY` takes.
+
+    Args:
+        name: Name of the service account.
+        key: Its private key.
+    """
+    text = json.dumps({"name": name, "pgp_key": key.private_armored()}, separators=(",", ":"))
+    return base64.b64encode(text.encode()).decode()
+
+
+class Keyring:
+    """Keys and their owners, kept as resources as a real server keeps them.
+
+    Args:
+        store: Where the resources are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._parsed: dict[str, PublicKey] = {}
+
+    def add_account(self, name: str, role: str) -> str:
+        """Make a service account with a key of one year; return the key as clients take it.
+
+        Args:
+            name: Its name; `infra-provider:x` for an infra provider.
+            role: Its role.
+        """
+        from omniherd.signing import PGPKey, PublicKey
+
+        identity = account_identity(name)
+        key = PGPKey.generate(name.removeprefix(PROVIDER_PREFIX), "", identity, _YEAR)
+        self.add_identity(identity, role, service_account=True)
+        self.add_key(PublicKey.from_bytes(key.public_armored), identity, role)
+        return encode_service_account_key(name, key)
+
+    def add_identity(self, identity: str, role: str, *, service_account: bool = False) -> str:
+        """Store a user and its identity; return the user's id.
+
+        Raises:
+            StateError: `ALREADY_EXISTS`.
+        """
+        user_id = str(uuid.uuid4())
+        labels = {USER_ID_LABEL: user_id}
+        if service_account:
+            labels[SERVICE_ACCOUNT_LABEL] = ""
+        with self._store.lock:
+            if self._store.find("default", IDENTITY, identity) is not None:
+                raise StateError("ALREADY_EXISTS", f'identity "{identity}" already exists')
+            self._store.put(USER, user_id, {"role": role})
+            self._store.put(IDENTITY, identity, {"user_id": user_id}, labels=labels)
+        return user_id
+
+    def add_key(self, key: PublicKey, identity: str, role: str, *, confirmed: bool = True, owner: str = "") -> None:
+        """Store a public key of an identity.
+
+        Args:
+            key: The key.
+            identity: Whose it is.
+            role: The role that it gives.
+            confirmed: Whether it may be used yet.
+            owner: The controller that owns the resource.
+
+        Raises:
+            StateError: `ALREADY_EXISTS`.
+        """
+        from omniherd.emulator.forms import spec_class
+
+        cls = spec_class(PUBLIC_KEY)
+        assert cls is not None  # noqa: S101 - the type has a spec
+        spec = cls(
+            public_key=key.armored.encode(),
+            confirmed=confirmed,
+            identity={"email": identity},
+            role=role,
+            type=_PGP,
+        )
+        if key.expires is not None:
+            spec.expiration.seconds = int(key.expires.timestamp())  # type: ignore[attr-defined]
+        found = self._store.find("default", IDENTITY, identity)
+        labels = {USER_ID_LABEL: found.labels.get(USER_ID_LABEL, "")} if found is not None else {}
+        with self._store.lock:
+            if self._store.find("default", PUBLIC_KEY, key.fingerprint) is not None:
+                raise StateError(
+                    "ALREADY_EXISTS",
+                    f"resource {PUBLIC_KEY}(default/{key.fingerprint}@undefined) already exists",
+                )
+            self._store.put(PUBLIC_KEY, key.fingerprint, spec, owner=owner, labels=labels)
+        self._parsed[key.fingerprint] = key
+
+    def authenticate(self, path: str, metadata: Sequence[tuple[str, str]]) -> Principal:
+        """Return who made a call.
+
+        Args:
+            path: The method's path.
+            metadata: The call's metadata.
+
+        Raises:
+            StateError: `UNAUTHENTICATED`; the server never tells why.
+        """
+        from omniherd.signing import SignatureRefused, verify_headers
+
+        try:
+            key = verify_headers(path, metadata, self._store.clock() // 1_000_000_000, self._lookup)
+        except SignatureRefused:
+            raise StateError("UNAUTHENTICATED", "invalid signature") from None
+        return self._principal(key.fingerprint)
+
+    def _lookup(self, fingerprint: str) -> PublicKey | None:
+        stored = self._store.find("default", PUBLIC_KEY, fingerprint)
+        if stored is None:
+            return None
+        spec = stored.decode()
+        if not spec.confirmed:
+            return None
+        parsed = self._parsed.get(fingerprint)
+        if parsed is None:
+            from omniherd.signing import PublicKey
+
+            parsed = self._parsed[fingerprint] = PublicKey.from_bytes(spec.public_key)
+        return parsed
+
+    def _principal(self, fingerprint: str) -> Principal:
+        store = self._store
+        key = store.find("default", PUBLIC_KEY, fingerprint)
+        email = "" if key is None else key.decode().identity.email
+        identity = store.find("default", IDENTITY, email)
+        user_id = "" if identity is None else identity.decode().user_id
+        user = store.find("default", USER, user_id)
+        if user is None:
+            raise StateError("UNAUTHENTICATED", "invalid signature")
+        return Principal(email, user.decode().role, user_id, fingerprint)

@@ -1,0 +1,282 @@
+"""The gRPC side of the emulator: one aio server in a thread of its own, raw bytes in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from omniherd.emulator.records import StateError
+from omniherd.errors import ConfigError
+from omniherd.wire.calls import CALLS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+    from omniherd.emulator.access import Principal
+    from omniherd.emulator.auth import Keyring
+
+__all__ = ["Incoming", "Method", "Server", "StreamMethod", "UnaryMethod"]
+
+MESSAGE_LIMIT = 32 * 1024 * 1024
+STREAM_LIMIT = 250
+
+# grpc's own refusal of a large message has another text than the real server's, so its limit stands above ours.
+_CORE_LIMIT = 2 * MESSAGE_LIMIT
+
+
+class Incoming:
+    """A call that came in.
+
+    Args:
+        path: The method's path.
+        metadata: Its metadata, texts only.
+        keyring: Who knows the keys.
+
+    Attributes:
+        path: The method's path.
+        metadata: The metadata, in the order it came.
+    """
+
+    def __init__(self, path: str, metadata: Sequence[tuple[str, str]], keyring: Keyring) -> None:
+        self.path = path
+        self.metadata = metadata
+        self._keyring = keyring
+        self._principal: Principal | None = None
+
+    @property
+    def principal(self) -> Principal:
+        """Who made the call.
+
+        Raises:
+            StateError: `UNAUTHENTICATED`.
+        """
+        if self._principal is None:
+            self._principal = self._keyring.authenticate(self.path, self.metadata)
+        return self._principal
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a metadata key, None when it was not sent."""
+        return next((value for key, value in self.metadata if key == name), None)
+
+
+Send = Callable[[bytes], Awaitable[None]]
+UnaryMethod = Callable[[Incoming, Any], Awaitable["Message | bytes"]]
+StreamMethod = Callable[[Incoming, Any, Send], Awaitable[None]]
+Method = UnaryMethod | StreamMethod
+
+
+class Server:
+    """A server in a background thread.
+
+    Args:
+        methods: What answers, by path: coroutines of (call, request) for single answers, of (call, request, send) for
+            streams. Known methods that are not here answer UNIMPLEMENTED.
+        keyring: Who checks signatures.
+        host: A loopback address, or `localhost`.
+        port: The port, 0 for a free one.
+        certificate: Certificate chain and key, PEM, for TLS; None for plain text.
+
+    Raises:
+        ConfigError: The host is not a loopback address, or the port is taken.
+    """
+
+    def __init__(
+        self,
+        methods: dict[str, Method],
+        keyring: Keyring,
+        host: str,
+        port: int,
+        certificate: tuple[bytes, bytes] | None = None,
+    ) -> None:
+        _check_loopback(host)
+        self._methods = methods
+        self._keyring = keyring
+        self._host = host
+        self._wanted_port = port
+        self._certificate = certificate
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self.port = 0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that serves; only while it runs."""
+        assert self._loop is not None  # noqa: S101 - callers wait for the start
+        return self._loop
+
+    def start(self) -> None:
+        """Serve; returns when calls can come."""
+        self._thread = threading.Thread(target=self._run, name="omniherd-emulator", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise ConfigError(f"cannot serve on {self._host}:{self._wanted_port}: {self._failure}") from self._failure
+
+    def stop(self) -> None:
+        """End all calls and the thread; does nothing when it does not run."""
+        thread, loop, stop = self._thread, self._loop, self._stop
+        if thread is None or loop is None or stop is None:
+            return
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        self._thread = None
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - whatever it was belongs to who started the server
+            self._failure = error
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        import grpc
+        import grpc.aio
+
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = grpc.aio.server(
+            handlers=(_handler(self),),
+            options=(
+                ("grpc.max_receive_message_length", _CORE_LIMIT),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_concurrent_streams", STREAM_LIMIT),
+                ("grpc.max_metadata_size", 1024 * 1024),
+                ("grpc.absolute_max_metadata_size", 1024 * 1024),
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_ping_interval_without_data_ms", 100),
+                ("grpc.http2.max_ping_strikes", 0),
+            ),
+        )
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        address = f"{host}:{self._wanted_port}"
+        if self._certificate is None:
+            self.port = server.add_insecure_port(address)
+        else:
+            chain, key = self._certificate
+            self.port = server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)]))
+        await server.start()
+        self._started.set()
+        await self._stop.wait()
+        await server.stop(None)
+
+    # --- one call ---------------------------------------------------------------------------------------------------
+
+    def incoming(self, path: str, context: Any) -> Incoming:
+        """Return the call of a context."""
+        metadata = [(str(key), value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
+        return Incoming(path, metadata, self._keyring)
+
+    def method(self, path: str) -> Method | None:
+        """Return what answers a path."""
+        return self._methods.get(path)
+
+
+def _check_loopback(host: str) -> None:
+    if host == "localhost":
+        return
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigError(f"the emulator serves on loopback addresses only, not on {host!r}")
+
+
+def _unknown(path: str) -> str:
+    service, _, method = path.removeprefix("/").rpartition("/")
+    if any(known.startswith(f"/{service}/") for known in CALLS):
+        return f"unknown method {method} for service {service}"
+    return f"unknown service {service}"
+
+
+def _handler(server: Server) -> Any:
+    """Return the generic handler that routes every path; a function, since the base class comes with grpc."""
+    import grpc
+
+    async def fail(context: Any, code: str, text: str) -> None:
+        await context.abort(grpc.StatusCode[code], text)
+
+    def parse(path: str, data: bytes) -> Any:
+        from omniherd._core.pool import message
+
+        if len(data) > MESSAGE_LIMIT:
+            raise StateError(
+                "RESOURCE_EXHAUSTED", f"grpc: received message larger than max ({len(data)} vs. {MESSAGE_LIMIT})"
+            )
+        try:
+            return message(CALLS[path].request).FromString(data)
+        except Exception:  # noqa: BLE001 - protobuf's error class depends on its backend
+            raise StateError("INTERNAL", "grpc: error unmarshalling request: unexpected EOF") from None
+
+    async def guarded(context: Any, work: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await work
+        except StateError as error:
+            await fail(context, error.code, error.message)
+
+    def unary(path: str, method: Any) -> Any:
+        async def serve(data: bytes, context: Any) -> Any:
+            async def work() -> bytes:
+                answer = await method(server.incoming(path, context), parse(path, data))
+                return answer if isinstance(answer, bytes) else answer.SerializeToString()
+
+            return await guarded(context, work())
+
+        return grpc.unary_unary_rpc_method_handler(serve)
+
+    def stream(path: str, method: Any) -> Any:
+        async def serve(data: bytes, context: Any) -> None:
+            async def work() -> None:
+                await method(server.incoming(path, context), parse(path, data), context.write)
+
+            await guarded(context, work())
+
+        return grpc.unary_stream_rpc_method_handler(serve)
+
+    def refused(path: str) -> Any:
+        known = path in CALLS
+        text = f"{path} is not emulated" if known else _unknown(path)
+
+        async def serve(_requests: Any, context: Any) -> None:
+            await fail(context, "UNIMPLEMENTED", text)
+
+        return grpc.stream_stream_rpc_method_handler(serve)
+
+    cache: dict[str, Any] = {}
+
+    class Router(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, handler_call_details: Any) -> Any:
+            path: str = handler_call_details.method
+            found = cache.get(path)
+            if found is None:
+                method = server.method(path)
+                if method is None:
+                    return refused(path)
+                found = cache[path] = (stream if CALLS[path].server_stream else unary)(path, method)
+            return found
+
+    return Router()
+
+
+def read_certificate(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """Return a certificate chain and its key from files.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    try:
+        return certificate.read_bytes(), key.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read the emulator's certificate: {error}") from error

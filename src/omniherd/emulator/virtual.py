@@ -1,0 +1,183 @@
+"""Resources that the server computes for each call: who is asking, what they may do, fixed lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from omniherd.emulator.access import rank
+from omniherd.emulator.catalog import load_catalog
+from omniherd.emulator.forms import TYPES, encode, spec_class
+from omniherd.emulator.records import UNDEFINED, StateError, Stored, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from omniherd.emulator.access import Principal
+    from omniherd.emulator.store import Store
+
+__all__ = ["Virtual"]
+
+_NIL = "runtime error: invalid memory address or nil pointer dereference"
+_SUFFIX = ".omni.sidero.dev"
+_FIXED = ("CloudPlatformConfigs", "MetalPlatformConfigs", "SBCConfigs")
+
+_READER_PERMISSIONS = (
+    "can_read_clusters",
+    "can_read_machines",
+    "can_read_machine_logs",
+    "can_read_machine_config_patches",
+    "can_read_join_tokens",
+    "can_read_installation_media",
+)
+_OPERATOR_PERMISSIONS = (
+    "can_create_clusters",
+    "can_remove_machines",
+    "can_manage_machine_config_patches",
+    "can_access_maintenance_nodes",
+    "can_manage_installation_media",
+)
+_READER_CLUSTER_PERMISSIONS = (
+    "can_download_kubeconfig",
+    "can_download_talosconfig",
+    "can_read_config_patches",
+    "can_read_machine_config",
+    "can_read_kernel_args",
+    "can_read_machine_pending_updates",
+    "can_read_kubernetes_manifests",
+)
+
+
+class Virtual:
+    """The computed resources.
+
+    Args:
+        store: The state they are computed from, and the clock.
+        api_url: The address of the server's API as clients see it, with a slash at its end.
+    """
+
+    def __init__(self, store: Store, api_url: Callable[[], str]) -> None:
+        self._store = store
+        self._api_url = api_url
+        self._types = {row.type for row in TYPES.values() if row.namespace == "virtual" and row.since is None}
+
+    def has(self, type_name: str) -> bool:
+        """Whether a type is computed."""
+        return type_name in self._types
+
+    def get(self, principal: Principal, namespace: str, type_name: str, id_: str) -> Stored:
+        """Return one resource.
+
+        Args:
+            principal: Who asks.
+            namespace: The namespace asked for.
+            type_name: The full type name.
+            id_: The id; some types answer any.
+
+        Raises:
+            StateError: There is none.
+        """
+        name = type_name.removesuffix(_SUFFIX)
+        if name == "CurrentUsers" and id_ == "current":
+            return self._current_user(principal)
+        if name == "Permissions":
+            return self._permissions(principal)
+        if name == "ClusterPermissions":
+            return self._cluster_permissions(principal, id_)
+        if name == "AdvertisedEndpoints":
+            if id_ != "current":
+                raise StateError("UNKNOWN", f'invalid endpoints id "{id_}"')
+            return self._make(type_name, id_, {"grpc_api_url": self._api_url()}, version=UNDEFINED)
+        if name == "Quirks":
+            return self._make(type_name, id_, _quirks(id_))
+        if name == "Supports":
+            raise StateError("INTERNAL", _NIL)
+        if name in _FIXED:
+            spec = load_catalog()[type_name].get(id_)
+            if spec is not None:
+                return self._make(type_name, id_, spec, version=UNDEFINED)
+        if name == "LabelsCompletions":
+            return self._make(type_name, id_, {"items": self._labels(id_)})
+        raise missing(namespace, type_name, id_)
+
+    def list(self, principal: Principal, namespace: str, type_name: str, by_labels: bool, by_id: bool) -> list[Stored]:
+        """Return all resources of a type, in the order of the server.
+
+        Args:
+            principal: Who asks.
+            namespace: The namespace asked for.
+            type_name: The full type name.
+            by_labels: Whether the caller asked for labels, which these types refuse.
+            by_id: Whether the caller asked for ids, which they refuse too.
+
+        Raises:
+            StateError: The type cannot be listed, or not by a query.
+        """
+        ops = TYPES[type_name].ops
+        if ops is not None and "list" not in ops:
+            raise StateError("UNIMPLEMENTED", f'unsupported resource type for list "{type_name}"')
+        if by_labels:
+            raise StateError("UNIMPLEMENTED", "label queries are not supported")
+        if by_id:
+            raise StateError("UNIMPLEMENTED", "id query is not supported")
+        name = type_name.removesuffix(_SUFFIX)
+        if name == "CurrentUsers":
+            return [self._current_user(principal)]
+        if name == "Permissions":
+            return [self._permissions(principal)]
+        if name == "Quirks":
+            versions = self._store.list("default", "TalosVersions.omni.sidero.dev")
+            return [self.get(principal, namespace, type_name, version.id) for version in versions]
+        return [self.get(principal, namespace, type_name, id_) for id_ in load_catalog().get(type_name, ())]
+
+    @staticmethod
+    def no_watch(type_name: str, *, kind: bool) -> StateError:
+        """Return why a type cannot be watched."""
+        what = "watch kind" if kind else "watch"
+        return StateError("UNIMPLEMENTED", f'unsupported resource type for {what} "{type_name}"')
+
+    def _make(self, type_name: str, id_: str, fields: dict[str, Any], version: str = "1") -> Stored:
+        now = self._store.now()
+        return Stored("virtual", type_name, id_, version, created=now, updated=now, spec=encode(type_name, fields))
+
+    def _current_user(self, principal: Principal) -> Stored:
+        fields = {"identity": principal.identity, "role": principal.role, "user_id": principal.user_id}
+        return self._make("CurrentUsers" + _SUFFIX, "current", fields)
+
+    def _permissions(self, principal: Principal) -> Stored:
+        level = rank(principal.role)
+        names = _field_names("Permissions" + _SUFFIX)
+        fields = {
+            name: level
+            >= rank(
+                "Reader" if name in _READER_PERMISSIONS else "Operator" if name in _OPERATOR_PERMISSIONS else "Admin"
+            )
+            for name in names
+        }
+        return self._make("Permissions" + _SUFFIX, "permissions", fields)
+
+    def _cluster_permissions(self, principal: Principal, id_: str) -> Stored:
+        level = rank(principal.role)
+        type_name = "ClusterPermissions" + _SUFFIX
+        fields = {
+            name: level >= rank("Reader" if name in _READER_CLUSTER_PERMISSIONS else "Operator")
+            for name in _field_names(type_name)
+        }
+        return self._make(type_name, id_, fields)
+
+    def _labels(self, type_name: str) -> dict[str, Any]:
+        values: dict[str, set[str]] = {}
+        for resource in self._store.list("default", type_name):
+            for key, value in resource.labels.items():
+                values.setdefault(key, set()).add(value)
+        return {key: {"items": sorted(found)} for key, found in values.items()}
+
+
+def _field_names(type_name: str) -> list[str]:
+    cls = spec_class(type_name)
+    assert cls is not None  # noqa: S101 - virtual types have specs
+    return [field.name for field in cls.DESCRIPTOR.fields]
+
+
+def _quirks(version: str) -> dict[str, Any]:
+    known = load_catalog()["Quirks.omni.sidero.dev"]
+    return known.get(version) or next(reversed(known.values()))
