@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from omniherd._core.files import write_atomic
+from omniherd._core.files import make_private_directory, write_atomic
 
 
 def test_a_new_file_gets_contents_and_mode_whatever_the_umask(tmp_path):
@@ -74,3 +74,15 @@ def test_a_directory_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
     write_atomic(tmp_path / "a", "x")
     monkeypatch.undo()
     assert (tmp_path / "a").read_text() == "x"
+
+
+def test_private_directories(tmp_path):
+    (tmp_path / "open").mkdir(mode=0o755)
+    make_private_directory(tmp_path / "open" / "a" / "b")
+    make_private_directory(str(tmp_path / "open" / "a"))
+    modes = [stat.S_IMODE((tmp_path / part).stat().st_mode) for part in ("open", "open/a", "open/a/b")]
+    assert modes[0] & 0o055
+    assert modes[1:] == [0o700, 0o700]
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        make_private_directory(tmp_path / "file" / "a")

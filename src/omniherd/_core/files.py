@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_atomic"]
+__all__ = ["make_private_directory", "write_atomic"]
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o600) -> None:
@@ -43,6 +43,19 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o
             Path(temporary).unlink()
         raise
     _sync_directory(target.parent)
+
+
+def make_private_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory that only its owner may enter, and every missing one above it; an existing one is left alone.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    directory = Path(path)
+    # Path.mkdir gives its mode to the last directory only.
+    missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:
