@@ -168,6 +168,11 @@ class PublicKey:
         return None if self.lifetime is None else self.created + self.lifetime
 
     @property
+    def is_revoked(self) -> bool:
+        """Whether the owner has revoked the key."""
+        return self._cert.is_revoked
+
+    @property
     def armored(self) -> str:
         """The public key as armored text."""
         return str(self._cert)

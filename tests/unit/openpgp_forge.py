@@ -108,6 +108,7 @@ class ForgedKey:
     flags: int | None = 0x03
     seed: bytes = b""
     identity: str = "forged"
+    revoked: bool = False
 
     def __post_init__(self) -> None:
         self.seed = self.seed or os.urandom(32)
@@ -126,7 +127,8 @@ class ForgedKey:
             created=self.created,
             extra=b"".join([*lifetime, *flags]),
         )
-        self.tail = packet(13, name) + certification
+        revocation = self.signature(self.hashed, kind=0x20) if self.revoked else b""
+        self.tail = revocation + packet(13, name) + certification
 
     def signature(
         self,
@@ -164,6 +166,12 @@ class ForgedKey:
         secret = mpi(self.seed)
         checksum = sum(secret) % 65536
         return packet(5, self.body + b"\x00" + secret + checksum.to_bytes(2, "big")) + self.tail
+
+    @property
+    def locked(self) -> bytes:
+        # Usage 254, AES-256, iterated and salted SHA-256: no passphrase opens it, which is no matter here.
+        protection = b"\xfe\x09\x03\x08" + b"salt" * 2 + b"\x60" + b"i" * 16
+        return packet(5, self.body + protection + b"c" * 54) + self.tail
 
     @property
     def public_armored(self) -> str:
