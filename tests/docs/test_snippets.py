@@ -81,7 +81,8 @@ def test_page(page, tmp_path, monkeypatch):
 
 
 def test_the_runner_sees_blocks_marks_and_lines():
-    text = "a\n```python\nprint(1)\n```\n<!-- output -->\n```text\n1\n```\n<!-- not run: no server -->\n```sh\nfalse\n```\n"
+    text = "a\n```python\nprint(1)\n```\n<!-- output -->\n```text\n1\n```\n"
+    text += "<!-- not run: no server -->\n```sh\nfalse\n```\n"
     assert list(blocks(text)) == [
         (2, "python", "print(1)\n", ""),
         (6, "text", "1\n", "output"),

@@ -1,0 +1,46 @@
+"""Write typed specs: create, update with conflicts handled, create-or-update, and what the server refuses."""
+
+from omniherd import Omni
+from omniherd.errors import AlreadyExists, InvalidArgument, VersionConflict
+from omniherd.resources import Cluster, MachineClass
+
+ID = "example-writing"
+
+
+def main() -> None:
+    """Walk through the ways to write."""
+    with Omni.connect() as omni:
+        created = omni.create(MachineClass(ID, labels={"example": ""}, spec={"match_labels": ["site = lab"]}))
+        print(f"created version {created.version}")
+
+        try:
+            omni.create(MachineClass(ID))
+        except AlreadyExists as error:
+            print(f"refused: {error}")
+
+        # Read, change, write. If somebody else was faster, the change is made again on the newer version.
+        with omni.edit(MachineClass, ID) as machine_class:
+            machine_class.spec.match_labels.append("gpu = true")
+            machine_class.labels["reviewed"] = "yes"
+
+        # Without `edit`, a stale copy is refused and nothing is lost.
+        try:
+            omni.update(created)
+        except VersionConflict as error:
+            print(f"refused: {error}")
+
+        # Create it or bring it to this state, whichever is needed; labels of others are kept.
+        applied = omni.apply(MachineClass(ID, labels={"example": ""}, spec={"match_labels": ["site = fra"]}))
+        print(f"applied as version {applied.version}: {list(applied.spec.match_labels)}")
+
+        # The server's validators speak through the exception.
+        try:
+            omni.create(Cluster("example writing", spec={"talos_version": "1.13.5", "kubernetes_version": "1.36.1"}))
+        except InvalidArgument as error:
+            print(f"refused: {str(error).strip().splitlines()[-1].strip()}")
+
+        omni.delete(MachineClass, ID)
+
+
+if __name__ == "__main__":
+    main()
