@@ -73,6 +73,7 @@ class Emulator:
         from omniherd.emulator.catalog import add_catalog
         from omniherd.emulator.controllers import Controllers
         from omniherd.emulator.definitions import add_definitions
+        from omniherd.emulator.providers import ProviderRules
         from omniherd.emulator.server import Server, read_certificate
         from omniherd.emulator.state_service import StateService
         from omniherd.emulator.store import Store
@@ -91,9 +92,9 @@ class Emulator:
 
             add_fleet(self.store)
         Controllers(self.store)
-        rules = Rules(self.store, any_type=any_type)
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
-        state = StateService(self.store, rules, Validators(self.store), virtual)
+        rules = Rules(any_type=any_type)
+        state = StateService(self.store, rules, ProviderRules(self.store), Validators(self.store), virtual)
         certificate = None if tls is None else read_certificate(Path(tls[0]), Path(tls[1]))
         self._server: Server = Server(state.methods(), self._keyring, host, port, certificate)
         self.service_account_key = self._keyring.add_account("automation", "Admin")

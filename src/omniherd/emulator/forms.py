@@ -12,7 +12,7 @@ from omniherd._core.resource_table import TABLE, TypeInfo
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["TYPES", "decode", "default_namespace", "encode", "spec_class", "yaml_of"]
+__all__ = ["TYPES", "decode", "default_namespace", "encode", "plain_data", "spec_class", "yaml_of"]
 
 TYPES: dict[str, TypeInfo] = {row.type: row for row in TABLE}
 """What is known of every type, by full name."""
@@ -65,6 +65,16 @@ def decode(type_name: str, data: bytes) -> Any:
     if cls is None:
         raise KeyError(type_name)
     return cls.FromString(data)
+
+
+def plain_data(spec: Any) -> str | None:
+    """Return the text of a spec that has `data` and `compressed_data`; None when it cannot be read here.
+
+    Clients compress with a dictionary that Omni has and the emulator has not: such data is taken on trust.
+    """
+    if not spec.compressed_data:
+        return str(spec.data)
+    return None
 
 
 def yaml_of(type_name: str, data: bytes) -> str:

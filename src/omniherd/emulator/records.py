@@ -28,6 +28,7 @@ __all__ = [
     "describe",
     "length_delimited",
     "missing",
+    "shown_namespace",
 ]
 
 
@@ -54,7 +55,12 @@ class StateError(Exception):
 
 def describe(type_name: str, namespace: str, id_: str, version: str = UNDEFINED) -> str:
     """Return the name of a resource as COSI writes it in texts: `Clusters.omni.sidero.dev(default/lab@3)`."""
-    return f"{type_name}({namespace}/{id_}@{version})"
+    return f"{type_name}({shown_namespace(namespace)}/{id_}@{version})"
+
+
+def shown_namespace(namespace: str) -> str:
+    """Return the name that texts give a namespace: that of providers' ephemeral resources is another's alias."""
+    return "ephemeral" if namespace == "infra-provider-ephemeral" else namespace
 
 
 def missing(namespace: str, type_name: str, id_: str) -> StateError:

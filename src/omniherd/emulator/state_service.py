@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.access import refuse
 from omniherd.emulator.forms import TYPES, spec_class
+from omniherd.emulator.providers import is_provider_namespace, visible
 from omniherd.emulator.queries import compile_queries, has_queries
 from omniherd.emulator.records import (
     DESTROYED,
@@ -22,8 +23,9 @@ from omniherd.emulator.store import WatchOptions
 
 if TYPE_CHECKING:
     from omniherd.emulator.access import Principal, Rules
+    from omniherd.emulator.providers import ProviderRules
     from omniherd.emulator.server import Incoming, Method, Send
-    from omniherd.emulator.store import Store, Subscription
+    from omniherd.emulator.store import Match, Store, Subscription
     from omniherd.emulator.validators import Validators
     from omniherd.emulator.virtual import Virtual
 
@@ -41,13 +43,17 @@ class StateService:
     Args:
         store: The state.
         rules: Who may do what.
+        providers: The same for infra providers' namespaces.
         validators: What may be written.
         virtual: Resources that are computed for each call.
     """
 
-    def __init__(self, store: Store, rules: Rules, validators: Validators, virtual: Virtual) -> None:
+    def __init__(
+        self, store: Store, rules: Rules, providers: ProviderRules, validators: Validators, virtual: Virtual
+    ) -> None:
         self._store = store
         self._rules = rules
+        self._providers = providers
         self._validators = validators
         self._virtual = virtual
 
@@ -69,23 +75,32 @@ class StateService:
     async def get(self, call: Incoming, request: Any) -> bytes:
         """Answer State.Get."""
         principal = call.principal
-        self._read(principal, request.namespace, request.type)
-        found = self._find(principal, request.namespace, request.type, request.id)
+        namespace, type_name, id_ = request.namespace, request.type, request.id
+        self._virtual.precheck(principal, "get", type_name, id_)
+        seen = self._may_read(principal, "get", namespace, type_name)
+        if self._virtual.has(type_name):
+            found = self._virtual.get(principal, namespace, type_name, id_)
+        else:
+            found = visible(seen, self._stored(namespace, type_name, id_))
         return length_delimited(1, found.wire)
 
-    def _find(self, principal: Principal, namespace: str, type_name: str, id_: str) -> Stored:
-        if self._virtual.has(type_name):
-            return self._virtual.get(principal, namespace, type_name, id_)
-        return self._store.get(namespace, type_name, id_)
+    def _stored(self, namespace: str, type_name: str, id_: str) -> Stored:
+        try:
+            return self._store.get(namespace, type_name, id_)
+        except StateError as error:
+            if type_name == "EtcdBackupOverallStatuses.omni.sidero.dev":
+                raise StateError(error.code, f"failed to get: {error.message}") from None
+            raise
 
     async def list(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer State.List."""
         principal = call.principal
-        self._read(principal, request.namespace, request.type)
+        seen = self._may_read(principal, "list", request.namespace, request.type)
         if self._virtual.has(request.type):
             found = self._virtual.list(principal, request.namespace, request.type, *has_queries(request.options))
         else:
-            found = self._store.list(request.namespace, request.type, compile_queries(request.options))
+            match = both(compile_queries(request.options), seen)
+            found = self._store.list(request.namespace, request.type, match)
         for resource in found:
             await send(length_delimited(1, resource.wire))
 
@@ -93,9 +108,9 @@ class StateService:
         """Answer State.Watch; goes on until the caller ends it."""
         principal = call.principal
         single = request.HasField("id")
-        self._read(principal, request.namespace, request.type)
-        if self._virtual.has(request.type):
-            raise self._virtual.no_watch(request.type, kind=not single)
+        seen = self._may_read(principal, "watch", request.namespace, request.type)
+        if self._virtual.has(request.type) and not self._virtual.follows(request.type, kind=not single):
+            self._virtual.refuse_watch(request.type, request.id, kind=not single)
         options = request.options
         match = None
         if single:
@@ -104,7 +119,7 @@ class StateService:
             if options.label_query:
                 raise StateError("UNIMPLEMENTED", "label query is not implemented for resource watch")
         else:
-            match = compile_queries(options)
+            match = both(compile_queries(options), seen)
         subscription = self._store.watch(
             request.namespace,
             request.type,
@@ -145,10 +160,14 @@ class StateService:
             for event in events:
                 await send(length_delimited(1, event.wire))
 
-    def _read(self, principal: Principal, namespace: str, type_name: str) -> None:
-        text = self._rules.check(principal, "read", namespace, type_name)
+    def _may_read(self, principal: Principal, verb: str, namespace: str, type_name: str) -> Match | None:
+        """Refuse a read that is not allowed; return what the caller may see, None for everything."""
+        if is_provider_namespace(namespace):
+            return self._providers.read(principal, verb, namespace, type_name)
+        text = self._rules.check(principal, "read", type_name)
         if text is not None:
             raise refuse([text], "PERMISSION_DENIED")
+        return None
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -160,6 +179,8 @@ class StateService:
         resource = self._decode(request.resource)
         if resource.owner not in {"", request.options.owner}:
             raise StateError("UNKNOWN", f'owner is already set to "{resource.owner}"')
+        if is_provider_namespace(resource.namespace):
+            resource = self._providers.create(principal, resource)
         self._judge(principal, "create", None, resource)
         stored = self._store.create(resource, request.options.owner)
         return length_delimited(1, stored.wire)
@@ -174,7 +195,8 @@ class StateService:
         expected = None
         if options.HasField("expected_phase"):
             expected = _phase(options.expected_phase)
-        self._judge(principal, "update", self._current(resource), resource)
+        current = self._to_change(principal, "update", resource)
+        self._judge(principal, "update", current, resource)
         stored = self._store.update(resource, options.owner, expected)
         return length_delimited(1, stored.wire)
 
@@ -218,26 +240,31 @@ class StateService:
         finally:
             subscription.close()
 
-    def _current(self, resource: Stored) -> Stored | None:
-        return self._store.find(resource.namespace, resource.type, resource.id)
-
     def _judge_end(self, principal: Principal, request: Any, verb: str) -> None:
-        if self._virtual.has(request.type):
-            self._read(principal, request.namespace, request.type)
-            self._virtual.get(principal, request.namespace, request.type, request.id)
-        current = self._store.find(request.namespace, request.type, request.id)
-        named = current or Stored(request.namespace, request.type, request.id)
-        self._judge(principal, verb, current, named)
+        named = Stored(request.namespace, request.type, request.id)
+        current = self._to_change(principal, "destroy", named)
+        self._judge(principal, verb, current, current or named)
+
+    def _to_change(self, principal: Principal, verb: str, named: Stored) -> Stored | None:
+        """Return what a call is about to change; None when it is not there."""
+        self._virtual.precheck(principal, verb, named.type, named.id)
+        current = self._store.find(named.namespace, named.type, named.id)
+        if is_provider_namespace(named.namespace):
+            seen = self._providers.read(principal, "get", named.namespace, named.type)
+            current = visible(seen, self._store.get(named.namespace, named.type, named.id))
+            self._providers.change(principal, verb, current, named if verb == "update" else None)
+        return current
 
     def _judge(self, principal: Principal, verb: str, current: Stored | None, resource: Stored) -> None:
         """Refuse what the caller may not do or what is not valid; both kinds of texts come together."""
-        asked = "destroy" if verb == "teardown" else verb
-        denial = self._rules.check(principal, asked, resource.namespace, resource.type)
+        denial = None
+        if not is_provider_namespace(resource.namespace):
+            denial = self._rules.check(principal, "destroy" if verb == "teardown" else verb, resource.type)
         texts = [] if denial is None else [denial]
         if verb == "create" and not resource.id:
             texts.append("resource ID must not be empty")
         if verb == "create" or current is not None:
-            texts.extend(self._validators.judge(verb, current, resource, principal))
+            texts.extend(self._validators.judge(verb, current, resource))
         if texts:
             raise refuse(texts, "INVALID_ARGUMENT" if denial is None else "PERMISSION_DENIED")
 
@@ -305,3 +332,11 @@ def _phase(text: str) -> str:
     if text not in {RUNNING, TEARING_DOWN}:
         raise StateError("UNKNOWN", f"unknown phase: {text}")
     return text
+
+
+def both(one: Match | None, other: Match | None) -> Match | None:
+    """Return what matches two conditions; None stands for everything."""
+    if one is None or other is None:
+        return one or other
+    first, second = one, other
+    return lambda resource: first(resource) and second(resource)

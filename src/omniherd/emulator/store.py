@@ -25,6 +25,7 @@ from omniherd.emulator.records import (
     StateError,
     Stored,
     missing,
+    shown_namespace,
 )
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Subscription:
                 if not self._options.marks:
                     return []
                 text = (
-                    f'buffer overrun: namespace "{kind.namespace}" type "{kind.type}", '
+                    f'buffer overrun: namespace "{shown_namespace(kind.namespace)}" type "{kind.type}", '
                     f"write pos {kind.position}, pos {self._position}, capacity {CAPACITY}"
                 )
                 return [Event(ERRORED, None, error=text)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from omniherd.emulator.access import rank
+from omniherd.emulator.access import denied, insufficient, rank, refuse
 from omniherd.emulator.catalog import load_catalog
 from omniherd.emulator.forms import TYPES, encode, spec_class
 from omniherd.emulator.records import UNDEFINED, StateError, Stored, missing
@@ -19,6 +19,8 @@ __all__ = ["Virtual"]
 
 _NIL = "runtime error: invalid memory address or nil pointer dereference"
 _SUFFIX = ".omni.sidero.dev"
+_USAGES = "KubernetesUsages" + _SUFFIX
+_BACKUPS = "EtcdBackups" + _SUFFIX
 _FIXED = ("CloudPlatformConfigs", "MetalPlatformConfigs", "SBCConfigs")
 
 _READER_PERMISSIONS = (
@@ -59,6 +61,7 @@ class Virtual:
         self._store = store
         self._api_url = api_url
         self._types = {row.type for row in TYPES.values() if row.namespace == "virtual" and row.since is None}
+        self._types.add(_BACKUPS)
 
     def has(self, type_name: str) -> bool:
         """Whether a type is computed."""
@@ -84,13 +87,9 @@ class Virtual:
         if name == "ClusterPermissions":
             return self._cluster_permissions(principal, id_)
         if name == "AdvertisedEndpoints":
-            if id_ != "current":
-                raise StateError("UNKNOWN", f'invalid endpoints id "{id_}"')
             return self._make(type_name, id_, {"grpc_api_url": self._api_url()}, version=UNDEFINED)
         if name == "Quirks":
             return self._make(type_name, id_, _quirks(id_))
-        if name == "Supports":
-            raise StateError("INTERNAL", _NIL)
         if name in _FIXED:
             spec = load_catalog()[type_name].get(id_)
             if spec is not None:
@@ -112,6 +111,10 @@ class Virtual:
         Raises:
             StateError: The type cannot be listed, or not by a query.
         """
+        if type_name == _BACKUPS and not by_labels:
+            raise StateError("UNKNOWN", "failed to validate: cluster ID must be specified in query")
+        if type_name == _BACKUPS:
+            return []
         ops = TYPES[type_name].ops
         if ops is not None and "list" not in ops:
             raise StateError("UNIMPLEMENTED", f'unsupported resource type for list "{type_name}"')
@@ -130,10 +133,60 @@ class Virtual:
         return [self.get(principal, namespace, type_name, id_) for id_ in load_catalog().get(type_name, ())]
 
     @staticmethod
-    def no_watch(type_name: str, *, kind: bool) -> StateError:
-        """Return why a type cannot be watched."""
+    def follows(type_name: str, *, kind: bool) -> bool:
+        """Whether a type can be watched after all; nothing ever changes there."""
+        return kind and type_name == _BACKUPS
+
+    def refuse_watch(self, type_name: str, id_: str, *, kind: bool) -> None:
+        """Refuse a watch of a type; none of them can be watched.
+
+        Args:
+            type_name: The full type name.
+            id_: The id asked for.
+            kind: Whether the whole kind was asked for.
+
+        Raises:
+            StateError: Always.
+        """
+        if type_name == _USAGES and not kind:
+            raise self._no_cluster(id_, "UNKNOWN")
+        if type_name == _BACKUPS and not kind:
+            raise StateError("UNKNOWN", "unsupported resource type: watch is not supported")
         what = "watch kind" if kind else "watch"
-        return StateError("UNIMPLEMENTED", f'unsupported resource type for {what} "{type_name}"')
+        raise StateError("UNIMPLEMENTED", f'unsupported resource type for {what} "{type_name}"')
+
+    def precheck(self, principal: Principal, verb: str, type_name: str, id_: str) -> None:
+        """Judge what the server judges before it looks at the caller's role, on reads and changes of one resource.
+
+        Args:
+            principal: Who asks.
+            verb: `get`, `update` or `destroy`.
+            type_name: The full type name.
+            id_: The id.
+
+        Raises:
+            StateError: The call ends here.
+        """
+        if type_name == "AdvertisedEndpoints" + _SUFFIX and id_ != "current":
+            raise StateError("UNKNOWN", f'invalid endpoints id "{id_}"')
+        if type_name == "Supports" + _SUFFIX:
+            raise StateError("INTERNAL", _NIL)
+        if type_name == _BACKUPS:
+            stamp = id_.rpartition("-")[2]
+            if not (stamp.isascii() and stamp.isdigit()):
+                text = f'invalid timestamp in ID "{id_}": strconv.Atoi: parsing "{stamp}": invalid syntax'
+                raise StateError("UNKNOWN", f"failed to validate: {text}")
+        if type_name == _USAGES:
+            if rank(principal.role) < rank("Reader"):
+                denial = refuse([denied(insufficient(principal.role))], "PERMISSION_DENIED")
+                raise StateError(denial.code, f"failed to resolve watch id: {denial.message}")
+            if verb == "get":
+                raise self._no_cluster(id_, "NOT_FOUND")
+
+    @staticmethod
+    def _no_cluster(id_: str, code: str) -> StateError:
+        text = missing("default", "ClusterUUIDs" + _SUFFIX, id_).message
+        return StateError(code, f"failed to resolve watch id: {text}")
 
     def _make(self, type_name: str, id_: str, fields: dict[str, Any], version: str = "1") -> Stored:
         now = self._store.now()
