@@ -84,7 +84,7 @@ def follow(omni: Omni) -> None:
         what = f"Kubernetes {cluster.spec.kubernetes_version}"
         if event.old is not None and event.old.spec.kubernetes_version != cluster.spec.kubernetes_version:
             what = f"Kubernetes {event.old.spec.kubernetes_version} -> {cluster.spec.kubernetes_version}"
-        elif event.kind == "updated" and finalizers != -1 and abs(len(cluster.finalizers) - finalizers) < 13:  # noqa: PLR2004 - all of a cluster's
+        elif event.kind == "updated" and finalizers != -1 and abs(len(cluster.finalizers) - finalizers) < 13:
             continue  # its controllers come and go one by one; the first and last are enough here
         finalizers = len(cluster.finalizers)
         show(event.kind, f"version {cluster.version}", cluster.phase.value, f"{what}, {finalizers} finalizers")
