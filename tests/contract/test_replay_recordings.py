@@ -19,8 +19,28 @@ from omniherd.emulator.auth import account_identity
 from omniherd.emulator.records import Stored
 from omniherd.signing import PublicKey
 
-# (scenario, step number) -> why the emulator differs.
-EXCEPTIONS = {}
+ALTERED = "the record's answer was altered when its recorder built the next request from it"
+DICTIONARY = "the YAML form shows what only Omni's own zstd dictionary can unpack"
+
+# (scenario, step) -> why the emulator differs.
+EXCEPTIONS = {
+    ("cosi-destroy", 24): ALTERED,
+    ("cosi-config-patch", 2): ALTERED,
+    ("cosi-config-patch", 3): ALTERED,
+    ("cosi-config-patch-dictionary", 0): DICTIONARY,
+    ("cosi-config-patch-dictionary", 1): DICTIONARY,
+    ("cosi-config-patch-dictionary", 2): DICTIONARY,
+    ("cosi-config-patch-dictionary", 4): DICTIONARY,
+    ("infra-provider", 27): "the join token is signed with a secret of the real server",
+    ("limits", 2): "the client of this test does not compress; gRPC's core would accept deflate too",
+    ("limits", 6): "the record has no content, only its size; tests of the client list large resources",
+    ("limits", 27): "the deadline of the record is the client's own; gRPC for Python answers within it here",
+    ("limits", 26): "gRPC's core cannot be told to end the connection; it takes somewhat larger metadata",
+    ("limits-2", 6): "needs the 250 watches of the next step on its channel; see test_streams_are_limited",
+}
+
+# The record lists what was there before its own updates.
+ORDER = {"cosi-config-patch": [0, 1, 5, 6, *range(7, 19), 2, 3, 4]}
 
 PLAIN = [
     "cosi-get",
@@ -73,18 +93,39 @@ def judge(scenario, results):
 def test_steps_agree(player, scenario):
     prepare(player, scenario)
     results = []
-    for number, step in enumerate(load(scenario)["steps"]):
+    steps = load(scenario)["steps"]
+    for number in ORDER.get(scenario, range(len(steps))):
+        step = steps[number]
         if not relevant(step) or step["request"] is None or isinstance(step["request"], str):
             continue
+        clear_the_way(player, step)
         faults = player.play_watch(step) if step["rpc"].endswith("/Watch") else player.play(step)
         results.append((number, step["name"], faults))
     judge(scenario, results)
 
 
 def prepare(player, scenario):
-    """Make what the record's note says was there before."""
+    """Make what the record says was there before."""
+    store = player.emulator.store
     if scenario == "cosi-validation":
-        player.emulator.store.put("MachineClasses.omni.sidero.dev", "cap-mc", {"match_labels": ["cap-x"]})
+        store.put("MachineClasses.omni.sidero.dev", "cap-mc", {"match_labels": ["cap-x"]})
+    if scenario == "cosi-config-patch":
+        put_recorded(store, load(scenario)["steps"][5]["responses"][1])
+    if scenario == "cosi-config-patch-dictionary":
+        put_recorded(store, load(scenario)["steps"][0]["responses"][0])
+
+
+def put_recorded(store, answer):
+    metadata, spec = answer["resource"]["metadata"], answer["resource"]["spec"]
+    key = (metadata["namespace"], metadata["type"], metadata["id"])
+    store.create(Stored(*key, spec=base64.b64decode(spec["proto_spec"]), labels=metadata.get("labels", {})))
+
+
+def clear_the_way(player, step):
+    """Remove what an earlier step made under the id that a recorded creation found free."""
+    metadata = step["request"].get("resource", {}).get("metadata", {})
+    if step["rpc"].endswith("/Create") and step["status"]["code"] == "OK":
+        player.emulator.store.remove(metadata["namespace"], metadata["type"], metadata["id"])
 
 
 def test_signatures_agree():
@@ -110,6 +151,7 @@ def test_watches_agree(player):
     record = load("cosi-watch")
     store = player.emulator.store
     history = history_of(record)
+    player.exact_bookmarks = True
     begin_history(store, history)
     results = []
     for number, step in enumerate(record["steps"]):
@@ -214,3 +256,21 @@ def test_roles_matrix_agrees(player):
                 faults = [] if seen == wanted else [f"{seen!r}, recorded {wanted!r}"]
                 results.append(((type_name, role, verb), verb, faults))
     judge("roles-matrix", results)
+
+
+def test_streams_are_limited(player):
+    """The last steps of limits-2: 250 streams on one connection, further calls wait."""
+    rpc = STATE + "Watch"
+    data = player.request_bytes(rpc, {"namespace": "default", "type": MACHINE_LABELS, "api_version": 1})
+    watch = player.channel.unary_stream(rpc, request_serializer=bytes, response_deserializer=bytes)
+    step = {"rpc": rpc, "as": "Admin", "signed": True}
+    streams = [watch(data, metadata=player.metadata(step)) for _ in range(250)]
+    for stream in streams:
+        next(stream)
+    get = player.request_bytes(STATE + "Get", {"namespace": "default", "type": MACHINE_LABELS, "id": "x"})
+    metadata = player.metadata({"rpc": STATE + "Get", "as": "Admin", "signed": True})
+    assert player.call(STATE + "Get", get, metadata, timeout=0.5)[0] == "DEADLINE_EXCEEDED"
+    streams.pop().cancel()
+    assert player.call(STATE + "Get", get, metadata)[0] == "NOT_FOUND"
+    for stream in streams:
+        stream.cancel()

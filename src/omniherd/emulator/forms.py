@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd._core.resource_table import TABLE, TypeInfo
+from omniherd.emulator.records import StateError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["TYPES", "decode", "default_namespace", "encode", "plain_data", "spec_class", "yaml_of"]
+__all__ = ["TYPES", "check_frames", "decode", "default_namespace", "encode", "spec_class", "unpacked", "yaml_of"]
 
 TYPES: dict[str, TypeInfo] = {row.type: row for row in TABLE}
 """What is known of every type, by full name."""
@@ -67,14 +68,61 @@ def decode(type_name: str, data: bytes) -> Any:
     return cls.FromString(data)
 
 
-def plain_data(spec: Any) -> str | None:
-    """Return the text of a spec that has `data` and `compressed_data`; None when it cannot be read here.
+_ZSTD_MAGIC = bytes.fromhex("28b52ffd")
 
-    Clients compress with a dictionary that Omni has and the emulator has not: such data is taken on trust.
+
+def check_frames(packed: Any) -> None:
+    """Look whether compressed data is compressed at all.
+
+    Args:
+        packed: A compressed field: bytes, or a list of them.
+
+    Raises:
+        StateError: `UNKNOWN`, as the server tells it.
     """
-    if not spec.compressed_data:
-        return str(spec.data)
-    return None
+    for frame in [packed] if isinstance(packed, bytes) else packed:
+        if not frame.startswith(_ZSTD_MAGIC):
+            raise StateError("UNKNOWN", "invalid input: magic number mismatch")
+
+
+def unpack(frame: bytes) -> str | None:
+    """Return the text of a zstd frame; None when it cannot be read here.
+
+    Clients compress with a dictionary that Omni has and the emulator has not, and Python reads zstd by itself from
+    3.14 on only.
+    """
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError:
+        try:
+            import zstandard
+        except ModuleNotFoundError:
+            return None
+        try:
+            return zstandard.ZstdDecompressor().decompressobj().decompress(frame).decode()
+        except (zstandard.ZstdError, UnicodeDecodeError):
+            return None
+    try:
+        return str(zstd.decompress(frame), "utf-8")
+    except (zstd.ZstdError, UnicodeDecodeError):
+        return None
+
+
+def unpacked(type_name: str, spec: Any) -> Any:
+    """Move what is compressed in a spec into its plain twins, as the YAML form shows it, as far as it can be read."""
+    for packed, plain in TYPES[type_name].compressed:
+        value = getattr(spec, packed)
+        if not value:
+            continue
+        texts = [unpack(frame) for frame in ([value] if isinstance(value, bytes) else value)]
+        if any(text is None for text in texts):
+            continue
+        spec.ClearField(packed)
+        if isinstance(value, bytes):
+            setattr(spec, plain, texts[0])
+        else:
+            getattr(spec, plain).extend(texts)
+    return spec
 
 
 def yaml_of(type_name: str, data: bytes) -> str:
@@ -85,8 +133,8 @@ def yaml_of(type_name: str, data: bytes) -> str:
     try:
         from omniherd.yamlform.specform import spec_to_yaml
     except ModuleNotFoundError:
-        return _interim_yaml(cls.FromString(data))
-    return spec_to_yaml(cls.FromString(data), type_name)
+        return _interim_yaml(unpacked(type_name, cls.FromString(data)))
+    return spec_to_yaml(unpacked(type_name, cls.FromString(data)), type_name)
 
 
 def _interim_yaml(spec: Any) -> str:

@@ -37,6 +37,8 @@ _SERVICES = frozenset(
     }
 )
 
+_OWN_PACKAGES = frozenset({"auth", "management", "oidc", "omni"})
+
 # grpc's own refusal of a large message has another text than the real server's, so its limit stands above ours.
 _CORE_LIMIT = 2 * MESSAGE_LIMIT
 
@@ -69,7 +71,17 @@ class Incoming:
         """
         if self._principal is None:
             self._principal = self._keyring.authenticate(self.path, self.metadata)
+            self.refuse_token()
         return self._principal
+
+    def refuse_token(self) -> None:
+        """Refuse a bearer token: the emulator issued none.
+
+        Raises:
+            StateError: `UNAUTHENTICATED`.
+        """
+        if (self.header("authorization") or "").lower().startswith("bearer "):
+            raise StateError("UNAUTHENTICATED", "invalid jwt")
 
     def header(self, name: str) -> str | None:
         """Return the first value of a metadata key, None when it was not sent."""
@@ -187,11 +199,34 @@ class Server:
     def incoming(self, path: str, context: Any) -> Incoming:
         """Return the call of a context."""
         metadata = [(str(key), value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
-        return Incoming(path, metadata, self._keyring)
+        call = Incoming(path, metadata, self._keyring)
+        lead_to_nodes(call)
+        return call
 
     def method(self, path: str) -> Method | None:
         """Return what answers a path."""
         return self._methods.get(path)
+
+
+def lead_to_nodes(call: Incoming) -> None:
+    """Refuse a call that is meant for a node: the emulator has none that answer. Nobody looks at signatures before.
+
+    Raises:
+        StateError: The server's text for a node or cluster that cannot be reached.
+    """
+    package = call.path.removeprefix("/").partition(".")[0]
+    nodes = [value for key, value in call.metadata if key in {"node", "nodes"}]
+    if call.header("runtime") == "Talos" and package not in _OWN_PACKAGES:
+        cluster = call.header("cluster") or call.header("context")
+        if cluster:
+            raise StateError("UNAVAILABLE", f'cluster "{cluster}" endpoint not found')
+        if nodes:
+            raise StateError("NOT_FOUND", "resolve nodes: node not found, cannot resolve its management address")
+        raise StateError("INVALID_ARGUMENT", "at least one of cluster, node, or nodes must be specified")
+    if nodes:
+        empty = not any(nodes)
+        text = "empty node value" if empty else "node not found, cannot resolve its management address"
+        raise StateError("UNKNOWN", text)
 
 
 def _check_loopback(host: str) -> None:
@@ -261,7 +296,11 @@ def _handler(server: Server) -> Any:
         text = f"{path} is not emulated" if known else _unknown(path)
 
         async def serve(_requests: Any, context: Any) -> None:
-            await fail(context, "UNIMPLEMENTED", text)
+            async def work() -> None:
+                server.incoming(path, context)
+                raise StateError("UNIMPLEMENTED", text)
+
+            await guarded(context, work())
 
         return grpc.stream_stream_rpc_method_handler(serve)
 

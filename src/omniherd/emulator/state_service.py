@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.access import refuse
-from omniherd.emulator.forms import TYPES, spec_class
+from omniherd.emulator.forms import TYPES, check_frames, spec_class
 from omniherd.emulator.providers import is_provider_namespace, visible
 from omniherd.emulator.queries import compile_queries, has_queries
 from omniherd.emulator.records import (
@@ -313,6 +313,12 @@ class StateService:
             decoded = cls.FromString(data)
         except Exception:  # noqa: BLE001 - protobuf's error class depends on its backend
             raise StateError("UNKNOWN", "unexpected EOF") from None
+        info = TYPES[type_name]
+        for packed, plain in info.compressed:
+            if getattr(decoded, packed) and getattr(decoded, plain):
+                decoded.ClearField(packed)
+            elif getattr(decoded, packed):
+                check_frames(getattr(decoded, packed))
         return decoded.SerializeToString()
 
 

@@ -170,10 +170,11 @@ class Validators:
         if verb in {"teardown", "destroy"} or resource.phase != RUNNING:
             return []
         from omniherd.emulator.config_patches import judge_config_patch
-        from omniherd.emulator.forms import plain_data
+        from omniherd.emulator.forms import unpacked
 
-        text = plain_data(resource.decode())
-        return [] if text is None else judge_config_patch(text)
+        spec = unpacked(resource.type, resource.decode())
+        # What is compressed with Omni's own dictionary is taken on trust.
+        return [] if spec.compressed_data else judge_config_patch(spec.data)
 
     def _manifest_group(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
         if verb in {"teardown", "destroy"} or resource.decode().mode:

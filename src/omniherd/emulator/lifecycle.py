@@ -1,0 +1,440 @@
+"""What becomes of clusters: who holds them, which status resources stand beside them, how they are taken down.
+
+The steps and their order are those of a real server. They happen at once: a cluster without machines of its own is as
+far as it gets when its creation is answered, and gone when its teardown is, unless somebody else holds a part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from omniherd.emulator.records import CREATED, DESTROYED, RUNNING, TEARING_DOWN
+
+if TYPE_CHECKING:
+    from omniherd.emulator.records import Event, Stored
+    from omniherd.emulator.store import Store
+
+__all__ = ["Lifecycle"]
+
+_O = ".omni.sidero.dev"
+_L = "omni.sidero.dev/"
+_CLUSTER = _L + "cluster"
+_MACHINE_SET = _L + "machine-set"
+_CONTROL_PLANE = _L + "role-controlplane"
+
+_CLUSTER_HOLDERS = (
+    "ClusterController",
+    "BackupDataController",
+    "ClusterConfigVersionController",
+    "ClusterDestroyStatusController",
+    "ClusterEndpointController",
+    "SecretsController",
+    "ClusterStatusController",
+    "ClusterUUIDController",
+    "KubernetesUpgradeStatusController",
+    "ClusterWorkloadProxyStatusController",
+    "ClusterKubernetesManifestsStatusController",
+    "TalosUpgradeStatusController",
+    "ClusterWorkloadProxyController",
+)
+_MACHINE_SET_HOLDERS = (
+    "MachineSetController",
+    "MachineProvisionController",
+    "MachineSetDestroyStatusController",
+    "ControlPlaneStatusController",
+    "MachineSetStatusController",
+)
+_CONTROL_PLANE_HOLDERS = ("ClusterBootstrapStatusController", "MachineSetEtcdAuditController")
+
+# By the order in which a real server lets go: the last ones tell the end.
+_LAST_TO_LEAVE = ("ClusterController", "ClusterDestroyStatusController", "ClusterStatusController")
+
+_GONE_FIRST = ("ClusterEndpoints", "TalosUpgradeStatuses", "ClusterConfigVersions")
+_GONE_LATER = (
+    "ClusterUUIDs",
+    "ClusterBootstrapStatuses",
+    "ClusterKubernetesNodes",
+    "ClusterWorkloadProxyStatuses",
+    "ClusterSecretsRotationStatuses",
+    "ClusterKubernetesManifestsStatuses",
+    "KubernetesUpgradeManifestStatuses",
+    "KubernetesUpgradeStatuses",
+    "KubernetesStatuses",
+    "ClusterStatuses",
+)
+_OF_A_CLUSTER_MACHINE = (
+    "ClusterMachineStatuses",
+    "ClusterMachineIdentities",
+    "ClusterMachineTalosVersions",
+    "ClusterMachineConfigPatches",
+    "ClusterMachineConfigStatuses",
+    "RedactedClusterMachineConfigs",
+    "ClusterMachines",
+)
+_OF_A_MACHINE = (
+    "LinkStatuses",
+    "MachineStatuses",
+    "MachineStatusLabels",
+    "MachineStatusLinks",
+    "MachineStatusSnapshots",
+    "NodeUniqueTokenStatuses",
+    "Machines",
+)
+_NOTHING_HASH = hashlib.sha256(b"").hexdigest()
+
+
+class Lifecycle:
+    """The controllers of clusters, machine sets and their machines.
+
+    Args:
+        store: What they watch and change.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._handlers = {
+            "Clusters" + _O: self._cluster,
+            "MachineSets" + _O: self._machine_set,
+            "MachineSetNodes" + _O: self._machine_set_node,
+            "ConfigPatches" + _O: self._config_patch,
+            "Links" + _O: self._link,
+        }
+
+    def handle(self, event: Event) -> None:
+        """Do what a change calls for."""
+        if event.resource is None:
+            return
+        handler = self._handlers.get(event.resource.type)
+        if handler is not None:
+            handler(event, event.resource)
+
+    # --- clusters ---------------------------------------------------------------------------------------------------
+
+    def _cluster(self, event: Event, resource: Stored) -> None:
+        if event.kind == DESTROYED:
+            self._drop("LoadBalancerConfigs", resource.id)
+            return
+        if resource.phase == TEARING_DOWN:
+            self._take_down_cluster(resource.id)
+            return
+        hold(self._store, resource, _CLUSTER_HOLDERS)
+        if event.kind == CREATED:
+            self._accompany_cluster(resource)
+
+    def _accompany_cluster(self, resource: Stored) -> None:
+        name, spec, put = resource.id, resource.decode(), self._store.put
+        embedded = spec.features.use_embedded_discovery_service
+        put(
+            "ClusterConfigVersions" + _O,
+            name,
+            {"version": f"v{spec.talos_version}"},
+            owner="ClusterConfigVersionController",
+        )
+        put("ClusterEndpoints" + _O, name, owner="ClusterEndpointController")
+        put(
+            "ClusterStatuses" + _O,
+            name,
+            {
+                "machines": {},
+                "talos_version": spec.talos_version,
+                "kubernetes_version": spec.kubernetes_version,
+                "use_embedded_discovery_service": embedded,
+            },
+            owner="ClusterStatusController",
+            labels=resource.labels,
+            finalizers=("ClusterBootstrapStatusController", "DiscoveryServiceConfigPatchController"),
+        )
+        identity = str(uuid.uuid4())
+        put(
+            "ClusterUUIDs" + _O,
+            name,
+            {"uuid": identity},
+            owner="ClusterUUIDController",
+            labels={_L + "cluster-uuid": identity},
+            finalizers=(
+                "ClusterKubernetesNodesController",
+                "ClusterDiagnosticsController",
+                "EtcdBackupEncryptionController",
+            ),
+        )
+        put("ClusterBootstrapStatuses" + _O, name, owner="ClusterBootstrapStatusController")
+        put("ClusterWorkloadProxyStatuses" + _O, name, owner="ClusterWorkloadProxyStatusController")
+        put(
+            "ClusterKubernetesNodes" + _O,
+            name,
+            owner="ClusterKubernetesNodesController",
+            finalizers=("KubernetesNodeAuditController",),
+        )
+        port = self._free_port()
+        put(
+            "LoadBalancerConfigs" + _O,
+            name,
+            {"bind_port": str(port), "siderolink_endpoint": f"https://[fdae:41e4:649b:9303::1]:{port}"},
+            owner="ClusterLoadBalancerController",
+        )
+        put(
+            "LoadBalancerStatuses" + _O,
+            name,
+            {"stopped": True},
+            owner="LoadBalancerController",
+            labels={_CLUSTER: name},
+        )
+        versions = self._store.find("default", "TalosVersions" + _O, spec.talos_version)
+        put(
+            "TalosUpgradeStatuses" + _O,
+            name,
+            {
+                "phase": "Done",
+                "last_upgrade_version": spec.talos_version,
+                "upgrade_versions": [] if versions is None else list(versions.decode().upgradable_talos_versions),
+            },
+            owner="TalosUpgradeStatusController",
+        )
+        put("UpgradeRollouts" + _O, name, owner="TalosUpgradeStatusController")
+        if embedded:
+            put(
+                "ConfigPatches" + _O,
+                f"950-discovery-service-{name}",
+                {
+                    "data": "cluster:\n  discovery:\n    registries:\n      service:\n"
+                    "        endpoint: http://[fdae:41e4:649b:9303::1]:8093\n"
+                },
+                owner="DiscoveryServiceConfigPatchController",
+                labels={_CLUSTER: name, _L + "system-patch": ""},
+            )
+        if spec.HasField("backup_configuration"):
+            put("EtcdBackupStatuses" + _O, name, owner="EtcdBackupController")
+
+    def _free_port(self) -> int:
+        used = {int(found.decode().bind_port or 0) for found in self._store.list("default", "LoadBalancerConfigs" + _O)}
+        return next(port for port in range(10_000, 65_536) if port not in used)
+
+    def _take_down_cluster(self, name: str) -> None:
+        store = self._store
+        store.remove("ephemeral", "UpgradeRollouts" + _O, name)
+        for machine_set in self._of_cluster("MachineSets", name):
+            if machine_set.phase == RUNNING:
+                store.modify("default", machine_set.type, machine_set.id, phase=TEARING_DOWN)
+        store.put(
+            "ClusterDestroyStatuses" + _O,
+            name,
+            {"phase": self._destroy_phase(name)},
+            owner="ClusterDestroyStatusController",
+        )
+        for kind in _GONE_FIRST:
+            self._drop(kind, name)
+        self._finish_cluster(name)
+
+    def _destroy_phase(self, name: str) -> str:
+        sets, nodes = len(self._of_cluster("MachineSets", name)), len(self._of_cluster("MachineSetNodes", name))
+        return f"Destroying: {sets} machine sets, {nodes} machines"
+
+    def _finish_cluster(self, name: str) -> None:
+        """Let go of a cluster that is being taken down, once none of its machine sets is left."""
+        store = self._store
+        cluster = store.find("default", "Clusters" + _O, name)
+        if cluster is None or cluster.phase != TEARING_DOWN or self._of_cluster("MachineSets", name):
+            return
+        for patch in self._of_cluster("ConfigPatches", name):
+            if patch.owner:
+                store.remove("default", patch.type, patch.id)
+            elif patch.phase == RUNNING:
+                store.modify("default", patch.type, patch.id, phase=TEARING_DOWN)
+        if any(not patch.owner for patch in self._of_cluster("ConfigPatches", name) if patch.finalizers):
+            return
+        for kind in (*_GONE_LATER, "ClusterDestroyStatuses", "LoadBalancerStatuses"):
+            self._drop(kind, name)
+        store.remove("metrics", "EtcdBackupStatuses" + _O, name)
+        order = [holder for holder in _CLUSTER_HOLDERS if holder not in _LAST_TO_LEAVE]
+        release(store, cluster, (*order, *_LAST_TO_LEAVE))
+
+    def _of_cluster(self, kind: str, cluster: str) -> list[Stored]:
+        return self._store.list("default", kind + _O, lambda found: found.labels.get(_CLUSTER) == cluster)
+
+    def _drop(self, kind: str, id_: str) -> None:
+        from omniherd.emulator.forms import default_namespace
+
+        type_name = kind + _O
+        self._store.remove(default_namespace(type_name), type_name, id_)
+
+    def _config_patch(self, event: Event, resource: Stored) -> None:
+        if event.kind == DESTROYED and _CLUSTER in resource.labels:
+            self._finish_cluster(resource.labels[_CLUSTER])
+
+    # --- machine sets -----------------------------------------------------------------------------------------------
+
+    def _machine_set(self, event: Event, resource: Stored) -> None:
+        cluster = resource.labels.get(_CLUSTER, "")
+        if event.kind == DESTROYED:
+            self._tell_cluster(cluster)
+            self._finish_cluster(cluster)
+            return
+        if resource.phase == TEARING_DOWN:
+            self._take_down_machine_set(resource)
+            return
+        control_plane = _CONTROL_PLANE in resource.labels
+        hold(self._store, resource, _MACHINE_SET_HOLDERS + (_CONTROL_PLANE_HOLDERS if control_plane else ()))
+        if event.kind == CREATED:
+            put = self._store.put
+            put("ClusterSecretsRotationStatuses" + _O, cluster, owner="SecretRotationStatusController")
+            put(
+                "KubernetesUpgradeManifestStatuses" + _O,
+                cluster,
+                owner="KubernetesUpgradeManifestStatusController",
+            )
+        self._tell_machine_set(resource.id)
+        self._tell_cluster(cluster)
+
+    def _take_down_machine_set(self, resource: Stored) -> None:
+        store = self._store
+        store.put(
+            "MachineSetDestroyStatuses" + _O,
+            resource.id,
+            {"phase": f"Destroying: {len(self._nodes(resource.id))} machines"},
+            owner="MachineSetDestroyStatusController",
+        )
+        for node in self._nodes(resource.id):
+            if node.phase == RUNNING:
+                store.modify("default", node.type, node.id, phase=TEARING_DOWN)
+        self._finish_machine_set(resource.id)
+
+    def _finish_machine_set(self, id_: str) -> None:
+        store = self._store
+        machine_set = store.find("default", "MachineSets" + _O, id_)
+        if machine_set is None or machine_set.phase != TEARING_DOWN or self._nodes(id_):
+            return
+        for kind in ("MachineSetStatuses", "ControlPlaneStatuses", "MachineSetDestroyStatuses"):
+            self._drop(kind, id_)
+        release(store, machine_set, _MACHINE_SET_HOLDERS + _CONTROL_PLANE_HOLDERS)
+
+    def _nodes(self, machine_set: str) -> list[Stored]:
+        return self._store.list(
+            "default", "MachineSetNodes" + _O, lambda found: found.labels.get(_MACHINE_SET) == machine_set
+        )
+
+    def _tell_machine_set(self, id_: str) -> None:
+        """Write the status of a machine set anew."""
+        store = self._store
+        machine_set = store.find("default", "MachineSets" + _O, id_)
+        if machine_set is None or machine_set.phase != RUNNING:
+            return
+        counts = self._counts(self._nodes(id_))
+        control_plane = _CONTROL_PLANE in machine_set.labels
+        fields: dict[str, Any] = {"machines": counts, "config_hash": _NOTHING_HASH}
+        if control_plane and not counts["requested"]:
+            fields |= {"phase": "Failed", "error": "control plane machine set must have at least one node"}
+        elif counts["total"] < counts["requested"]:
+            fields |= {"phase": "ScalingUp"}
+        else:
+            fields |= {"phase": "Running", "ready": counts["healthy"] == counts["requested"]}
+        store.put(
+            "MachineSetStatuses" + _O,
+            id_,
+            fields,
+            owner="MachineSetStatusController",
+            labels={key: value for key, value in machine_set.labels.items() if key.startswith(_L)},
+            finalizers=("ClusterStatusController",),
+        )
+
+    def _counts(self, nodes: list[Stored]) -> dict[str, int]:
+        statuses = [self._store.find("default", "ClusterMachineStatuses" + _O, node.id) for node in nodes]
+        present = [status for status in statuses if status is not None]
+        return {
+            "total": len(present),
+            "healthy": sum(status.decode().ready for status in present),
+            "connected": sum(_L + "connected" in status.labels for status in present),
+            "requested": len(nodes),
+        }
+
+    def _tell_cluster(self, name: str) -> None:
+        """Write the machine counts and the phase of a cluster's status anew."""
+        store = self._store
+        status = store.find("default", "ClusterStatuses" + _O, name)
+        cluster = store.find("default", "Clusters" + _O, name)
+        if status is None or cluster is None or cluster.phase != RUNNING:
+            return
+        counts = self._counts(self._of_cluster("MachineSetNodes", name))
+        spec = status.decode()
+        spec.machines.Clear()
+        for key, value in counts.items():
+            setattr(spec.machines, key, value)
+        spec.machines.SetInParent()
+        spec.phase = 1 if counts["total"] < counts["requested"] else 3
+        spec.ready = bool(counts["total"]) and counts["healthy"] == counts["requested"]
+        data = spec.SerializeToString(deterministic=True)
+        if data != status.spec:
+            store.modify("default", status.type, name, spec=data)
+        quota = {found.id: 1 for found in self._of_cluster("MachineSets", name) if found.phase == RUNNING}
+        store.put(
+            "UpgradeRollouts" + _O,
+            name,
+            {"machine_sets_upgrade_quota": quota},
+            owner="TalosUpgradeStatusController",
+        )
+
+    # --- machines ---------------------------------------------------------------------------------------------------
+
+    def _machine_set_node(self, event: Event, resource: Stored) -> None:
+        machine_set = resource.labels.get(_MACHINE_SET, "")
+        cluster = resource.labels.get(_CLUSTER, "")
+        if event.kind == DESTROYED:
+            self._finish_machine_set(machine_set)
+        elif resource.phase == TEARING_DOWN:
+            for kind in _OF_A_CLUSTER_MACHINE:
+                self._drop(kind, resource.id)
+            self._free_machine(resource.id)
+            release(self._store, resource, ("MachineSetStatusController",))
+        else:
+            hold(self._store, resource, ("MachineSetStatusController",))
+        self._tell_machine_set(machine_set)
+        self._tell_cluster(cluster)
+
+    def _free_machine(self, id_: str) -> None:
+        """Take the marks of a cluster off a machine that left it."""
+        store = self._store
+        of_cluster = {_CLUSTER, _MACHINE_SET, _CONTROL_PLANE, _L + "role-worker", _L + "installed"}
+        for kind in ("MachineStatuses", "MachineStatusLabels"):
+            found = store.find("default", kind + _O, id_)
+            if found is None:
+                continue
+            labels = {key: value for key, value in found.labels.items() if key not in of_cluster}
+            changes: dict[str, Any] = {"labels": {**labels, _L + "available": ""}}
+            if kind == "MachineStatuses":
+                spec = found.decode()
+                spec.cluster = ""
+                spec.role = 0
+                spec.maintenance = True
+                changes["spec"] = spec.SerializeToString(deterministic=True)
+            store.modify("default", found.type, id_, **changes)
+
+    def _link(self, event: Event, resource: Stored) -> None:
+        """Forget a machine whose link is removed."""
+        if event.kind != DESTROYED and resource.phase == RUNNING:
+            return
+        for kind in _OF_A_MACHINE:
+            self._drop(kind, f"{resource.id}/Links{_O}" if kind == "LinkStatuses" else resource.id)
+        if event.kind != DESTROYED:
+            release(self._store, resource, resource.finalizers)
+
+
+def hold(store: Store, resource: Stored, holders: tuple[str, ...]) -> None:
+    """Add finalizers that a resource lacks, one write for each as their controllers would."""
+    for holder in holders:
+        current = store.find(resource.namespace, resource.type, resource.id)
+        if current is not None and current.phase == RUNNING and holder not in current.finalizers:
+            store.modify(*_key(current), finalizers=(*current.finalizers, holder))
+
+
+def release(store: Store, resource: Stored, holders: tuple[str, ...]) -> None:
+    """Take finalizers off a resource, one write for each."""
+    for holder in holders:
+        current = store.find(resource.namespace, resource.type, resource.id)
+        if current is not None and holder in current.finalizers:
+            rest = tuple(name for name in current.finalizers if name != holder)
+            store.modify(*_key(current), finalizers=rest)
+
+
+def _key(resource: Stored) -> tuple[str, str, str]:
+    return resource.namespace, resource.type, resource.id
