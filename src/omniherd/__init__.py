@@ -1,1 +1,98 @@
-"""omniherd: unofficial Python SDK, command line and emulator for Sidero Omni."""
+"""omniherd: unofficial Python SDK, command line and emulator for Sidero Omni.
+
+Example:
+    >>> from omniherd import Omni
+    >>> from omniherd.resources import Cluster
+    >>> with Omni.connect() as omni:
+    ...     for cluster in omni.list(Cluster, labels="env=prod"):
+    ...         print(cluster.id, cluster.spec.kubernetes_version)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from omniherd._version import __version__
+
+if TYPE_CHECKING:
+    from omniherd._async.client import AsyncEdit as AsyncEdit
+    from omniherd._async.client import AsyncOmni as AsyncOmni
+    from omniherd._async.client import AsyncStream as AsyncStream
+    from omniherd._async.watch import AsyncWatch as AsyncWatch
+    from omniherd._core.deleting import DeleteResult as DeleteResult
+    from omniherd._core.retry import RetryPolicy as RetryPolicy
+    from omniherd._core.watch import Event as Event
+    from omniherd._core.watch import EventKind as EventKind
+    from omniherd._sync.client import Edit as Edit
+    from omniherd._sync.client import Omni as Omni
+    from omniherd._sync.client import Stream as Stream
+    from omniherd._sync.watch import Watch as Watch
+    from omniherd.errors import OmniError as OmniError
+    from omniherd.resource import Metadata as Metadata
+    from omniherd.resource import Phase as Phase
+    from omniherd.resource import Resource as Resource
+    from omniherd.resource import resource_class as resource_class
+    from omniherd.selectors import Selector as Selector
+    from omniherd.selectors import label as label
+
+# Public name -> the module that has it. Nothing is imported before it is asked for: `import omniherd` costs next to
+# nothing, and the command line's --help never loads gRPC.
+_HOMES = {
+    "AsyncEdit": "omniherd._async.client",
+    "AsyncOmni": "omniherd._async.client",
+    "AsyncStream": "omniherd._async.client",
+    "AsyncWatch": "omniherd._async.watch",
+    "DeleteResult": "omniherd._core.deleting",
+    "Edit": "omniherd._sync.client",
+    "Event": "omniherd._core.watch",
+    "EventKind": "omniherd._core.watch",
+    "Metadata": "omniherd.resource",
+    "Omni": "omniherd._sync.client",
+    "OmniError": "omniherd.errors",
+    "Phase": "omniherd.resource",
+    "Resource": "omniherd.resource",
+    "RetryPolicy": "omniherd._core.retry",
+    "Selector": "omniherd.selectors",
+    "Stream": "omniherd._sync.client",
+    "Watch": "omniherd._sync.watch",
+    "label": "omniherd.selectors",
+    "resource_class": "omniherd.resource",
+}
+
+__all__ = [
+    "AsyncEdit",
+    "AsyncOmni",
+    "AsyncStream",
+    "AsyncWatch",
+    "DeleteResult",
+    "Edit",
+    "Event",
+    "EventKind",
+    "Metadata",
+    "Omni",
+    "OmniError",
+    "Phase",
+    "Resource",
+    "RetryPolicy",
+    "Selector",
+    "Stream",
+    "Watch",
+    "__version__",
+    "label",
+    "resource_class",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = getattr(importlib.import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

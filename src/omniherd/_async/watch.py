@@ -1,0 +1,157 @@
+"""A watch as an iterator: reads the stream, and opens it again when it breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from omniherd._backend import aio as backend
+from omniherd.errors import APIError, DeadlineExceeded
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from omniherd._async.channel import AsyncChannel, AsyncMessages
+    from omniherd._core.watch import Event, WatchState
+    from omniherd.resource import Resource
+
+__all__ = ["AsyncWatch"]
+
+R = TypeVar("R", bound="Resource[Any]")
+
+
+class AsyncWatch(Generic[R]):
+    """The events of a watch. Made by `AsyncOmni.watch`; iterate over it.
+
+    Leaving the loop ends the watch as soon as nothing refers to it; `close`, or use as a context manager, ends it at
+    once.
+    """
+
+    def __init__(self, channel: AsyncChannel, state: WatchState[R], *, deadline: float | None = None) -> None:
+        self._channel = channel
+        self._state = state
+        self._deadline = deadline
+        self._events: deque[Event[R]] = deque()
+        self._messages: AsyncMessages | None = None
+        self._waker = backend.Waker()
+        self._closed = False
+        self._reconnects = 0
+        self._stale_since: datetime | None = datetime.now(UTC)
+
+    @property
+    def bookmark(self) -> bytes | None:
+        """The last bookmark that the server gave: another watch can go on after it."""
+        return self._state.bookmark
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that existed at the start was reported."""
+        return self._state.caught_up
+
+    @property
+    def reconnects(self) -> int:
+        """How often the stream broke and was opened again."""
+        return self._reconnects
+
+    @property
+    def stale_since(self) -> datetime | None:
+        """Since when there is no stream, so that events may be outstanding; None while there is one."""
+        return self._stale_since
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event[R]:
+        events = self._events
+        while not events:
+            if self._closed or self._channel.closed:
+                raise StopAsyncIteration
+            await self._fill()
+        return events.popleft()
+
+    async def _fill(self) -> None:
+        """Wait for the next message, or for the end of the stream, and do what it demands."""
+        messages = self._messages
+        broken: APIError | None = None
+        try:
+            if messages is None:
+                messages = await self._open()
+            data = await messages.read()
+            if data is not None:
+                self._stale_since = None
+                self._events.extend(self._state.feed(_decode(data)))
+                return
+        except APIError as error:
+            broken = error
+        except BaseException:
+            # A cancelled read ends the call beneath it; the next step, if there is one, begins a new stream.
+            self._drop()
+            raise
+        self._drop()
+        if self._closed or self._channel.closed:
+            return
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise broken if isinstance(broken, DeadlineExceeded) else DeadlineExceeded("the time is over")
+        if self._stale_since is None:
+            self._stale_since = datetime.now(UTC)
+        # An error that ends the watch leaves it closed: iterating again must not open a stream by surprise.
+        try:
+            delay = self._state.broken(broken)
+        except APIError as error:
+            self._closed = True
+            raise error from error.__cause__
+        self._reconnects += 1
+        if self._deadline is not None:
+            delay = min(delay, max(0.0, self._deadline - time.monotonic()))
+        if delay:
+            await self._waker.wait(delay)
+
+    async def _open(self) -> AsyncMessages:
+        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        messages = await self._channel.open(
+            "/cosi.resource.State/Watch",
+            self._state.request().SerializeToString(),
+            timeout=left,
+            resource=self._state.subject,
+        )
+        self._messages = messages
+        return messages
+
+    def _drop(self) -> None:
+        messages, self._messages = self._messages, None
+        if messages is not None:
+            messages.cancel()
+
+    async def close(self) -> None:
+        """End the watch; the iteration ends too, also one that is waiting for the next event."""
+        self._closed = True
+        self._events.clear()
+        self._waker.wake()
+        messages, self._messages = self._messages, None
+        if messages is not None:
+            await messages.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        # A loop that was left by `break` must not keep a stream open on the server.
+        messages = getattr(self, "_messages", None)
+        if messages is not None:
+            with contextlib.suppress(Exception):
+                messages.cancel()
+
+
+def _decode(data: bytes) -> Any:
+    from omniherd.wire import cosi_resource
+
+    return cosi_resource.WatchResponse.FromString(data)

@@ -1,0 +1,170 @@
+"""gRPC and waiting for asyncio; `sync` is its twin."""
+# ruff: noqa: ASYNC109 - a timeout here is a gRPC deadline
+# grpc ships without types
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omniherd._backend.options import channel_options
+from omniherd.errors import OmniError
+
+__all__ = ["RPC_ERRORS", "Connection", "Waker", "each", "in_thread", "sleep"]
+
+import grpc
+import grpc.aio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+T = TypeVar("T")
+U = TypeVar("U")
+Metadata = tuple[tuple[str, str], ...]
+
+RPC_ERRORS: tuple[type[BaseException], ...] = (grpc.RpcError,)
+
+
+class Call:
+    """A running stream of answers."""
+
+    __slots__ = ("_call", "_read")
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._read = call.read
+
+    async def read(self) -> bytes | None:
+        """Return the next message, or None at a clean end.
+
+        Raises:
+            grpc.RpcError: The call failed.
+        """
+        message: Any = await self._read()
+        return None if message is grpc.aio.EOF else message
+
+    def cancel(self) -> None:
+        """End the call from this side."""
+        self._call.cancel()
+
+    async def finish(self) -> None:
+        """Wait until a cancelled call has ended: grpc.aio keeps what is not waited for."""
+        try:
+            await self._call.code()
+        except asyncio.CancelledError:
+            # The call's own cancellation shows like one of the waiting task; only the latter counts further requests.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+
+
+class Connection:
+    """One HTTP/2 connection. Belongs to the event loop in which it was made.
+
+    Args:
+        target: `host:port`.
+        tls: Whether to encrypt.
+        roots: Root certificates as PEM, None for gRPC's own bundle.
+        name: The name to expect in the certificate, None for the host.
+        gzip: Whether requests are compressed, and answers asked for compressed.
+    """
+
+    def __init__(self, target: str, *, tls: bool, roots: bytes | None, name: str | None, gzip: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        options = channel_options(name)
+        compression = grpc.Compression.Gzip if gzip else None
+        if tls:
+            credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+            self._channel: Any = grpc.aio.secure_channel(target, credentials, options=options, compression=compression)
+        else:
+            self._channel = grpc.aio.insecure_channel(target, options=options, compression=compression)
+        self._methods: dict[tuple[str, bool], Any] = {}
+
+    def _method(self, path: str, stream: bool) -> Any:
+        if asyncio.get_running_loop() is not self._loop:
+            raise OmniError(
+                "this client belongs to another event loop", hint="make one client for each event loop, in that loop"
+            )
+        made = self._methods.get((path, stream))
+        if made is None:
+            make = self._channel.unary_stream if stream else self._channel.unary_unary
+            made = self._methods[path, stream] = make(path)
+        return made
+
+    async def unary(self, path: str, request: bytes, metadata: Metadata, timeout: float | None) -> bytes:
+        """Make one call.
+
+        Raises:
+            grpc.RpcError: It failed.
+        """
+        answer: bytes = await self._method(path, stream=False)(request, metadata=metadata, timeout=timeout)
+        return answer
+
+    def stream(self, path: str, request: bytes, metadata: Metadata, timeout: float | None, *, bulk: bool) -> Call:
+        """Start a call that answers with a stream.
+
+        Args:
+            path: The method.
+            request: The one request.
+            metadata: All metadata, signature included.
+            timeout: Seconds, None for no deadline.
+            bulk: Whether many messages come at once and are all read by the caller; matters to the twin only.
+        """
+        del bulk
+        return Call(self._method(path, stream=True)(request, metadata=metadata, timeout=timeout))
+
+    async def close(self) -> None:
+        """End all calls and close."""
+        await self._channel.close()
+
+
+class Waker:
+    """Something to sleep on that can be woken."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> bool:
+        """Sleep; tell whether it was woken."""
+        try:
+            await asyncio.wait_for(self._event.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def wake(self) -> None:
+        """Wake the sleeper, now or when it comes."""
+        self._event.set()
+
+
+async def sleep(seconds: float) -> None:
+    """Sleep."""
+    await asyncio.sleep(seconds)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run something that blocks."""
+    return await asyncio.to_thread(work)
+
+
+async def each(items: Iterable[T], work: Callable[[T], Awaitable[U]], concurrency: int) -> list[U]:
+    """Apply work to every item, some at a time; return the results in order.
+
+    An exception of one cancels the others and is raised.
+    """
+    gate = asyncio.Semaphore(concurrency)
+
+    async def one(item: T) -> U:
+        async with gate:
+            return await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in items]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]

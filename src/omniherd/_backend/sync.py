@@ -1,0 +1,165 @@
+"""gRPC and waiting for threads; `aio` is its twin."""
+# grpc ships without types
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omniherd._backend.options import channel_options
+
+__all__ = ["RPC_ERRORS", "Connection", "Waker", "each", "in_thread", "sleep"]
+
+import grpc
+import grpc.experimental
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T")
+U = TypeVar("U")
+Metadata = tuple[tuple[str, str], ...]
+
+RPC_ERRORS: tuple[type[BaseException], ...] = (grpc.RpcError,)
+
+
+class Call:
+    """A running stream of answers."""
+
+    __slots__ = ("_call", "_next")
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._next = call.__next__
+
+    def read(self) -> bytes | None:
+        """Return the next message, or None at a clean end.
+
+        Raises:
+            grpc.RpcError: The call failed.
+        """
+        try:
+            message: bytes = self._next()
+        except StopIteration:
+            return None
+        return message
+
+    def cancel(self) -> None:
+        """End the call from this side; another thread's `read` then fails."""
+        self._call.cancel()
+
+    def finish(self) -> None:
+        """Nothing is left to wait for once a call is cancelled."""
+
+
+class Connection:
+    """One HTTP/2 connection. Safe to use from several threads.
+
+    Args:
+        target: `host:port`.
+        tls: Whether to encrypt.
+        roots: Root certificates as PEM, None for gRPC's own bundle.
+        name: The name to expect in the certificate, None for the host.
+        gzip: Whether requests are compressed, and answers asked for compressed.
+    """
+
+    def __init__(self, target: str, *, tls: bool, roots: bytes | None, name: str | None, gzip: bool) -> None:
+        options = channel_options(name)
+        compression = grpc.Compression.Gzip if gzip else None
+        credentials = grpc.ssl_channel_credentials(root_certificates=roots) if tls else None
+
+        def channel(extra: list[tuple[str, int]]) -> Any:
+            every = [*options, *extra]
+            if credentials is None:
+                return grpc.insecure_channel(target, options=every, compression=compression)
+            return grpc.secure_channel(target, credentials, options=every, compression=compression)
+
+        self._channel: Any = channel([])
+        # Reading a stream in the caller's own thread halves the time of a long list. The option is for a whole channel
+        # and not part of what gRPC compares, so that both channels share one connection.
+        self._bulk: Any = channel([(grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)])
+        self._methods: dict[tuple[str, str], Any] = {}
+
+    def _method(self, path: str, kind: str) -> Any:
+        made = self._methods.get((path, kind))
+        if made is None:
+            make = {
+                "unary": self._channel.unary_unary,
+                "stream": self._channel.unary_stream,
+                "bulk": self._bulk.unary_stream,
+            }[kind]
+            made = self._methods[path, kind] = make(path)
+        return made
+
+    def unary(self, path: str, request: bytes, metadata: Metadata, timeout: float | None) -> bytes:
+        """Make one call.
+
+        Raises:
+            grpc.RpcError: It failed.
+        """
+        answer: bytes = self._method(path, "unary")(request, metadata=metadata, timeout=timeout)
+        return answer
+
+    def stream(self, path: str, request: bytes, metadata: Metadata, timeout: float | None, *, bulk: bool) -> Call:
+        """Start a call that answers with a stream.
+
+        Args:
+            path: The method.
+            request: The one request.
+            metadata: All metadata, signature included.
+            timeout: Seconds, None for no deadline.
+            bulk: Whether many messages come at once and are all read by the caller in one go.
+        """
+        kind = "bulk" if bulk else "stream"
+        return Call(self._method(path, kind)(request, metadata=metadata, timeout=timeout))
+
+    def close(self) -> None:
+        """End all calls and close."""
+        self._bulk.close()
+        self._channel.close()
+
+
+class Waker:
+    """Something to sleep on that another thread can wake."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; tell whether it was woken."""
+        return self._event.wait(seconds)
+
+    def wake(self) -> None:
+        """Wake the sleeper, now or when it comes."""
+        self._event.set()
+
+
+def sleep(seconds: float) -> None:
+    """Sleep."""
+    time.sleep(seconds)
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """Run something that blocks; here that is no problem."""
+    return work()
+
+
+def each(items: Iterable[T], work: Callable[[T], U], concurrency: int) -> list[U]:
+    """Apply work to every item, some at a time; return the results in order.
+
+    An exception of one is raised when those that had begun are done.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="omniherd") as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

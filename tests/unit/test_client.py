@@ -1,0 +1,81 @@
+"""The client's own behaviour, against an emulator."""
+
+from __future__ import annotations
+
+import pytest
+
+import omniherd
+from omniherd import AsyncOmni, Omni
+from omniherd.emulator import Emulator
+from omniherd.errors import DeleteTimeout, InputError, NotFound, OmniError, VersionConflict
+from omniherd.resources import Cluster, MachineClass
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def omni(emulator):
+    with Omni.connect(emulator.endpoint, service_account_key=emulator.service_account_key) as client:
+        yield client
+
+
+def test_public_names_are_what_the_module_has():
+    assert sorted(omniherd.__all__) == omniherd.__all__ == dir(omniherd)
+    assert all(getattr(omniherd, name) is not None for name in omniherd.__all__)
+
+
+def test_errors_are_ours_and_name_the_resource(omni):
+    with pytest.raises(NotFound) as caught:
+        omni.get(Cluster, "nope")
+    assert caught.value.resource == "Clusters.omni.sidero.dev(default/nope)"
+    assert caught.value.code == "NOT_FOUND"
+    assert caught.value.__cause__ is not None
+
+
+def test_a_closed_client_says_so(emulator):
+    client = Omni.connect(emulator.endpoint, service_account_key=emulator.service_account_key)
+    client.close()
+    client.close()
+    with pytest.raises(OmniError, match="closed"):
+        client.get(Cluster, "prod")
+
+
+async def test_async_client_reads(emulator):
+    async with AsyncOmni.connect(emulator.endpoint, service_account_key=emulator.service_account_key) as client:
+        assert (await client.get("clusters", "prod")).id == "prod"
+        assert [one.id for one in await client.list(Cluster)] == ["edge-lab", "prod", "staging"]
+
+
+def test_edit_puts_a_change_on_a_newer_version(omni):
+    omni.create(MachineClass("merge", labels={"a": "1"}, spec={"match_labels": ["a = b"]}))
+    edit = omni.edit(MachineClass, "merge")
+    with edit as mine:
+        mine.labels["mine"] = "1"
+        omni.edit(MachineClass, "merge", lambda other: other.labels.update(theirs="1"))
+    assert dict(edit.result.labels) == {"a": "1", "mine": "1", "theirs": "1"}
+    assert edit.result.version == 3
+    with pytest.raises(VersionConflict) as caught, omni.edit(MachineClass, "merge") as mine:
+        mine.labels["a"] = "2"
+        omni.edit(MachineClass, "merge", lambda other: other.labels.update(a="3"))
+    assert caught.value.details["paths"] == ["labels.a"]
+    assert omni.edit(MachineClass, "merge", lambda one: None).version == 4
+    omni.delete(MachineClass, "merge")
+
+
+def test_a_delete_that_times_out_names_the_holders(omni):
+    omni.create(MachineClass("held", finalizers=["backup"], spec={"match_labels": ["a = b"]}))
+    with pytest.raises(DeleteTimeout) as caught:
+        omni.delete(MachineClass, "held", timeout=0.2)
+    assert caught.value.details["finalizers"] == ["backup"]
+    omni.edit(MachineClass, "held", lambda one: one.finalizers.clear())
+    omni.wait_gone(MachineClass, "held", timeout=5)
+
+
+def test_delete_many_refuses_an_empty_selector(omni):
+    for empty in ("", "  ", {}, None):
+        with pytest.raises(InputError, match="needs a selector"):
+            omni.delete_many(MachineClass, labels=empty)
