@@ -227,6 +227,9 @@ def compare_answers(response, wanted, answers, *, exact_bookmarks=False):
         theirs = message(response)()
         json_format.ParseDict(record, theirs, descriptor_pool=pool())
         normalise(ours, theirs)
+        if not response.startswith("cosi."):
+            mask_texts(ours)
+            mask_texts(theirs)
         if not exact_bookmarks:
             mask_bookmarks(ours)
             mask_bookmarks(theirs)
@@ -257,6 +260,34 @@ def resources_in(proto):
             else:
                 found.extend(resources_in(inner))
     return found
+
+
+MASKS = (
+    (r"eyJ[\w-]+\.[\w-]+\.[\w-]+", "JWT"),
+    (r"https?://(localhost|127\.0\.0\.1):(?!8090)\d+", "URL"),
+    (r"(?<![\w])[0-9A-Za-z]{43,44}(?![\w])", "TOKEN"),
+)
+
+
+def mask_texts(proto):
+    """Make equal the addresses and tokens in the answers of other services."""
+    for descriptor, value in proto.ListFields():
+        repeated = hasattr(value, "__len__") and not isinstance(value, str | bytes)
+        if descriptor.type == descriptor.TYPE_MESSAGE:
+            for inner in value if repeated else [value]:
+                mask_texts(inner)
+        elif repeated and value and isinstance(value[0], str):
+            value[:] = [mask_text(text) for text in value]
+        elif isinstance(value, str):
+            setattr(proto, descriptor.name, mask_text(value))
+        elif isinstance(value, bytes):
+            setattr(proto, descriptor.name, mask_text(value.decode()).encode())
+
+
+def mask_text(text):
+    for pattern, name in MASKS:
+        text = re.sub(pattern, name, text)
+    return text
 
 
 def mask_bookmarks(proto):

@@ -69,10 +69,13 @@ class Emulator:
         from pathlib import Path
 
         from omniherd.emulator.access import Rules
+        from omniherd.emulator.accounts import Accounts
         from omniherd.emulator.auth import Keyring
+        from omniherd.emulator.auth_service import AuthService
         from omniherd.emulator.catalog import add_catalog
         from omniherd.emulator.controllers import Controllers
         from omniherd.emulator.definitions import add_definitions
+        from omniherd.emulator.management_service import ManagementService
         from omniherd.emulator.providers import ProviderRules
         from omniherd.emulator.server import Server, read_certificate
         from omniherd.emulator.state_service import StateService
@@ -94,9 +97,14 @@ class Emulator:
         Controllers(self.store)
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
         rules = Rules(any_type=any_type)
-        state = StateService(self.store, rules, ProviderRules(self.store), Validators(self.store), virtual)
+        validators = Validators(self.store)
+        state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual)
+        accounts = Accounts(self.store, self._keyring, validators)
+        management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
+        auth = AuthService(self.store, self._keyring, lambda: self.endpoint)
+        methods = {**state.methods(), **management.methods(), **auth.methods()}
         certificate = None if tls is None else read_certificate(Path(tls[0]), Path(tls[1]))
-        self._server: Server = Server(state.methods(), self._keyring, host, port, certificate)
+        self._server: Server = Server(methods, self._keyring, host, port, certificate)
         self.service_account_key = self._keyring.add_account("automation", "Admin")
 
     @property

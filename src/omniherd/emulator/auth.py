@@ -92,9 +92,24 @@ class Keyring:
                 raise StateError("ALREADY_EXISTS", f'identity "{identity}" already exists')
             self._store.put(USER, user_id, {"role": role})
             self._store.put(IDENTITY, identity, {"user_id": user_id}, labels=labels)
+            self._store.put(
+                "IdentityStatuses.omni.sidero.dev",
+                identity,
+                {"user_id": user_id, "role": role},
+                owner="IdentityStatusController",
+                labels=labels,
+            )
         return user_id
 
-    def add_key(self, key: PublicKey, identity: str, role: str, *, confirmed: bool = True, owner: str = "") -> None:
+    def role_of(self, identity: str) -> str:
+        """Return the role of an identity, `None` for one that is not there."""
+        found = self._store.find("default", IDENTITY, identity)
+        user = None if found is None else self._store.find("default", USER, found.decode().user_id)
+        return "None" if user is None else str(user.decode().role)
+
+    def add_key(
+        self, key: PublicKey, identity: str, role: str, *, confirmed: bool = True, owner: str = "", text: str = ""
+    ) -> None:
         """Store a public key of an identity.
 
         Args:
@@ -103,6 +118,7 @@ class Keyring:
             role: The role that it gives.
             confirmed: Whether it may be used yet.
             owner: The controller that owns the resource.
+            text: The key as it was sent; empty to write it anew.
 
         Raises:
             StateError: `ALREADY_EXISTS`.
@@ -112,7 +128,7 @@ class Keyring:
         cls = spec_class(PUBLIC_KEY)
         assert cls is not None  # noqa: S101 - the type has a spec
         spec = cls(
-            public_key=key.armored.encode(),
+            public_key=(text or key.armored).encode(),
             confirmed=confirmed,
             identity={"email": identity},
             role=role,

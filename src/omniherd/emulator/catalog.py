@@ -177,9 +177,21 @@ def _add_join_token(store: Store) -> None:
     )
 
 
+def join_arguments(token: str, *, tunnel: bool = False) -> list[str]:
+    """Return the kernel arguments that make a machine join.
+
+    Args:
+        token: The join token.
+        tunnel: Whether it is to talk through a gRPC tunnel.
+    """
+    query = f"grpc_tunnel=true&jointoken={token}" if tunnel else f"jointoken={token}"
+    return [
+        f"siderolink.api=grpc://127.0.0.1:8090?{query}",
+        f"talos.events.sink=[{SIDEROLINK_ADDRESS}]:8091",
+        f"talos.logging.kernel=tcp://[{SIDEROLINK_ADDRESS}]:8092",
+    ]
+
+
 def kernel_args(token: str) -> str:
-    """Return the kernel arguments that make a machine join with a token."""
-    return (
-        f"siderolink.api=grpc://127.0.0.1:8090?jointoken={token} "
-        f"talos.events.sink=[{SIDEROLINK_ADDRESS}]:8091 talos.logging.kernel=tcp://[{SIDEROLINK_ADDRESS}]:8092"
-    )
+    """Return the kernel arguments of a machine that joined with a token, in one line."""
+    return " ".join(join_arguments(token))

@@ -112,7 +112,7 @@ def _unknown(value: Any, shape: Any) -> Any:
 def _unknown_in_collection(value: Any, shape: Any) -> Any:
     if isinstance(shape, dict) and isinstance(value, list) and "list" in shape:
         inner = cast("dict[str, Any]", shape)["list"]
-        wrong = [_unknown(item, inner) for item in cast("list[Any]", value)]
+        wrong = [_unknown(item, inner) for item in value]
         return [item for item in wrong if item is not None] or None
     if isinstance(shape, dict) and isinstance(value, dict) and "map" in shape:
         inner = cast("dict[str, Any]", shape)["map"]

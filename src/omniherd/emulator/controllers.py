@@ -7,7 +7,7 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING
 
-from omniherd.emulator.catalog import kernel_args
+from omniherd.emulator.catalog import join_arguments
 from omniherd.emulator.forms import TYPES
 from omniherd.emulator.lifecycle import Lifecycle, hold, release
 from omniherd.emulator.records import CREATED, DESTROYED, TEARING_DOWN
@@ -165,4 +165,4 @@ def _join_config(provider: str) -> dict[str, object]:
     """Return how machines of a provider join; the token carries the provider's name."""
     claims = {"extra_data": {_O.removeprefix(".") + "/infra-provider-id": provider}, "signature": ""}
     token = "v2:" + base64.b64encode(json.dumps(claims, separators=(",", ":")).encode()).decode()
-    return {"kernel_args": kernel_args(token).split(" ")}
+    return {"kernel_args": join_arguments(token)}

@@ -27,7 +27,7 @@ _MACHINE_SET = _L + "machine-set"
 _CONTROL_PLANE = _L + "role-controlplane"
 _WORKER = _L + "role-worker"
 
-_EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
+_EMAIL = re.compile(r"[^@\s<>]*@[^@\s<>]+")
 
 
 class Validators:

@@ -1,0 +1,172 @@
+"""`auth.AuthService`: keys that users register, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from omniherd._core.pool import message
+from omniherd.emulator.access_table import ROLES
+from omniherd.emulator.accounts import read_public_key
+from omniherd.emulator.auth import PUBLIC_KEY, USER_ID_LABEL
+from omniherd.emulator.records import StateError, missing
+from omniherd.emulator.store import WatchOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from omniherd.emulator.auth import Keyring
+    from omniherd.emulator.records import Stored
+    from omniherd.emulator.server import Incoming, Method
+    from omniherd.emulator.store import Store
+
+__all__ = ["AuthService"]
+
+_PREFIX = "/auth.AuthService/"
+_LONGEST = 8 * 3600.0
+_SKEW = 300
+_PLAIN = 2
+_BIT_STRING = 3
+
+KEY_OWNER = "KeyPrunerController"
+"""Who owns the keys that users register."""
+
+
+class AuthService:
+    """The service.
+
+    Args:
+        store: The state.
+        keyring: Where keys are kept.
+        endpoint: The server's address, where login pages would be.
+    """
+
+    def __init__(self, store: Store, keyring: Keyring, endpoint: Callable[[], str]) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._endpoint = endpoint
+
+    def methods(self) -> dict[str, Method]:
+        """Return what answers, by path."""
+        return {
+            _PREFIX + "RegisterPublicKey": self.register,
+            _PREFIX + "AwaitPublicKeyConfirmation": self.wait,
+            _PREFIX + "ConfirmPublicKey": self.confirm,
+            _PREFIX + "RevokePublicKey": self.revoke,
+        }
+
+    async def register(self, _call: Incoming, request: Any) -> Any:
+        """Answer RegisterPublicKey; registering a key again is fine."""
+        if request.skip_user_role and request.role not in ROLES:
+            raise StateError("UNKNOWN", f'failed to parse role for public key: unknown role to parse: "{request.role}"')
+        offered = request.public_key
+        identity = request.identity.email.lower()
+        role = request.role if request.skip_user_role else self._keyring.role_of(identity)
+        if offered.webauthn_data:
+            raise StateError("UNIMPLEMENTED", "unimplemented")
+        if offered.pgp_data:
+            key = read_public_key(offered.pgp_data, self._now(), _LONGEST)
+            id_ = key.fingerprint
+            if self._store.find("default", PUBLIC_KEY, id_) is None:
+                self._keyring.add_key(key, identity, role, confirmed=False, owner=KEY_OWNER)
+        elif offered.HasField("plain_key"):
+            id_ = self._register_plain(offered.plain_key, identity, role)
+        else:
+            raise StateError("INVALID_ARGUMENT", "no public key data provided")
+        return message("auth.RegisterPublicKeyResponse")(
+            public_key_id=id_,
+            login_url=f"{self._endpoint()}/authenticate?flow=cli&public-key-id={quote(id_, safe='')}",
+        )
+
+    def _register_plain(self, key: Any, identity: str, role: str) -> str:
+        begin, end, now = key.not_before.seconds, key.not_after.seconds, self._now()
+        if begin > end:
+            raise StateError("INVALID_ARGUMENT", "public key 'not_before' is after 'not_after'")
+        if end + _SKEW < now:
+            raise StateError("INVALID_ARGUMENT", "public key is expired")
+        id_ = base64.urlsafe_b64encode(hashlib.sha256(_key_bits(key.key_pem)).digest()).decode()
+        spec: dict[str, Any] = {
+            "public_key": key.key_pem.encode(),
+            "identity": {"email": identity},
+            "role": role,
+            "type": _PLAIN,
+            "expiration": key.not_after,
+        }
+        self._store.put(PUBLIC_KEY, id_, spec, owner=KEY_OWNER)
+        return id_
+
+    def _now(self) -> float:
+        return self._store.clock() / 1e9
+
+    async def wait(self, _call: Incoming, request: Any) -> bytes:
+        """Answer AwaitPublicKeyConfirmation: wait until a key is confirmed, whether it is there or not."""
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.Event()
+
+        def ready() -> None:
+            loop.call_soon_threadsafe(waiting.set)
+
+        subscription = self._store.watch("default", PUBLIC_KEY, request.public_key_id, WatchOptions())
+        subscription.ready = ready
+        try:
+            while True:
+                for event in subscription.poll():
+                    if event.resource is not None and event.resource.spec and event.resource.decode().confirmed:
+                        return b""
+                await waiting.wait()
+                waiting.clear()
+        finally:
+            subscription.close()
+
+    async def confirm(self, call: Incoming, _request: Any) -> bytes:
+        """Answer ConfirmPublicKey: it takes the token of a login, and nobody logs in here by one."""
+        call.refuse_token()
+        raise StateError("UNKNOWN", "unauthenticated: missing verified email")
+
+    async def revoke(self, call: Incoming, request: Any) -> bytes:
+        """Answer RevokePublicKey."""
+        principal = call.principal
+        key = self._store.find("default", PUBLIC_KEY, request.public_key_id)
+        if key is None:
+            raise StateError("UNKNOWN", missing("default", PUBLIC_KEY, request.public_key_id).message)
+        if not self._is_of(key, principal.identity, principal.user_id):
+            raise StateError("PERMISSION_DENIED", "permission denied")
+        if key.owner != KEY_OWNER:
+            raise StateError("UNKNOWN", f'resource {key} is owned by "{key.owner}"')
+        self._store.remove("default", PUBLIC_KEY, key.id)
+        return b""
+
+    @staticmethod
+    def _is_of(key: Stored, identity: str, user_id: str) -> bool:
+        return key.decode().identity.email == identity or (bool(user_id) and key.labels.get(USER_ID_LABEL) == user_id)
+
+
+def _key_bits(pem: str) -> bytes:
+    """Return the bits of a public key inside its PEM frame: the point of an elliptic curve.
+
+    Raises:
+        StateError: It is no such frame.
+    """
+    lines = [line for line in pem.strip().splitlines() if not line.startswith("-----")]
+    try:
+        der = base64.b64decode("".join(lines), validate=True)
+        _, start, _ = _der_header(der, 0)
+        _, inner, length = _der_header(der, start)
+        kind, bits, size = _der_header(der, inner + length)
+    except (ValueError, IndexError):
+        raise StateError("INVALID_ARGUMENT", "failed to decode PEM block containing public key") from None
+    if kind != _BIT_STRING or not size:
+        raise StateError("INVALID_ARGUMENT", "failed to decode PEM block containing public key")
+    return der[bits + 1 : bits + size]
+
+
+def _der_header(der: bytes, at: int) -> tuple[int, int, int]:
+    """Return tag, where the content begins and its length."""
+    length = der[at + 1]
+    if length < 0x80:
+        return der[at], at + 2, length
+    count = length & 0x7F
+    return der[at], at + 2 + count, int.from_bytes(der[at + 2 : at + 2 + count], "big")
