@@ -58,9 +58,11 @@ def test_edit_puts_a_change_on_a_newer_version(omni):
         omni.edit(MachineClass, "merge", lambda other: other.labels.update(theirs="1"))
     assert dict(edit.result.labels) == {"a": "1", "mine": "1", "theirs": "1"}
     assert edit.result.version == 3
-    with pytest.raises(VersionConflict) as caught, omni.edit(MachineClass, "merge") as mine:
-        mine.labels["a"] = "2"
-        omni.edit(MachineClass, "merge", lambda other: other.labels.update(a="3"))
+    edit = omni.edit(MachineClass, "merge")
+    edit.__enter__().labels["a"] = "2"
+    omni.edit(MachineClass, "merge", lambda other: other.labels.update(a="3"))
+    with pytest.raises(VersionConflict) as caught:
+        edit.__exit__(None, None, None)
     assert caught.value.details["paths"] == ["labels.a"]
     assert omni.edit(MachineClass, "merge", lambda one: None).version == 4
     omni.delete(MachineClass, "merge")

@@ -768,7 +768,7 @@ class AsyncOmni:
             if current.spec != resource.spec:
                 current.spec = resource.spec
 
-        for _ in range(_EDIT_ATTEMPTS):
+        for attempt in range(_EDIT_ATTEMPTS):
             try:
                 return await self._edit(
                     type(resource), resource.id, bring, namespace=resource.namespace, owner=owner, timeout=timeout
@@ -777,9 +777,11 @@ class AsyncOmni:
                 pass
             try:
                 return await self.create(resource, owner=owner, timeout=timeout)
-            except AlreadyExists as error:
-                exists = error
-        raise exists
+            except AlreadyExists:
+                # Somebody created it just now; if it is gone again, this is worth another round.
+                if attempt + 1 == _EDIT_ATTEMPTS:
+                    raise
+        raise AssertionError  # the loop returns or raises
 
     # --- deleting -------------------------------------------------------------------------------------------------
 

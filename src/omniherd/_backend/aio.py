@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+import contextlib
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from omniherd._backend.options import channel_options
 from omniherd.errors import OmniError
@@ -24,7 +25,25 @@ T = TypeVar("T")
 U = TypeVar("U")
 Metadata = tuple[tuple[str, str], ...]
 
+_EOF: Any = cast("Any", grpc.aio).EOF
 RPC_ERRORS: tuple[type[BaseException], ...] = (grpc.RpcError,)
+
+
+class _Closed(grpc.RpcError):  # type: ignore[misc]
+    """A call that was ended from this side, not by its task; grpc.aio shows both as the cancellation of the task."""
+
+    def code(self) -> Any:
+        return grpc.StatusCode.CANCELLED
+
+    def details(self) -> str:
+        return "closed from this side"
+
+
+def _raise_closed(error: asyncio.CancelledError) -> NoReturn:
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise error
+    raise _Closed from error
 
 
 class Call:
@@ -42,8 +61,11 @@ class Call:
         Raises:
             grpc.RpcError: The call failed.
         """
-        message: Any = await self._read()
-        return None if message is grpc.aio.EOF else message
+        try:
+            message: Any = await self._read()
+        except asyncio.CancelledError as error:
+            _raise_closed(error)
+        return None if message is _EOF else message
 
     def cancel(self) -> None:
         """End the call from this side."""
@@ -53,11 +75,9 @@ class Call:
         """Wait until a cancelled call has ended: grpc.aio keeps what is not waited for."""
         try:
             await self._call.code()
-        except asyncio.CancelledError:
-            # The call's own cancellation shows like one of the waiting task; only the latter counts further requests.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+        except asyncio.CancelledError as error:
+            with contextlib.suppress(_Closed):
+                _raise_closed(error)
 
 
 class Connection:
@@ -99,7 +119,10 @@ class Connection:
         Raises:
             grpc.RpcError: It failed.
         """
-        answer: bytes = await self._method(path, stream=False)(request, metadata=metadata, timeout=timeout)
+        try:
+            answer: bytes = await self._method(path, stream=False)(request, metadata=metadata, timeout=timeout)
+        except asyncio.CancelledError as error:
+            _raise_closed(error)
         return answer
 
     def stream(self, path: str, request: bytes, metadata: Metadata, timeout: float | None, *, bulk: bool) -> Call:

@@ -8,7 +8,7 @@ import ssl
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omniherd.errors import ConfigError, Unavailable
 
@@ -147,7 +147,7 @@ def _name(pem: bytes, host: str) -> str | None:
         path = Path(folder) / "certificate.pem"
         path.write_bytes(pem)
         # The standard library decodes certificates of verified peers only; this is the function that it uses for them.
-        decoded: dict[str, Any] = ssl._ssl._test_decode_certificate(str(path))  # type: ignore[attr-defined] # noqa: SLF001
+        decoded: dict[str, Any] = cast("Any", ssl)._ssl._test_decode_cert(str(path))  # noqa: SLF001
     names = [value for kind, value in decoded.get("subjectAltName", ()) if kind in {"DNS", "IP Address"}]
     if not names:
         # Old servers' certificates bear a common name only; gRPC reads it where there is no alternative name.

@@ -53,10 +53,11 @@ def merge_resources(base: ResourceT, mine: ResourceT, theirs: ResourceT) -> Reso
             getattr(base.metadata, name), getattr(mine.metadata, name), getattr(theirs.metadata, name), name, conflicts
         )
         setattr(merged.metadata, name, value)
-    if isinstance(base.spec, Mapping):
-        merged.spec = _mapping(base.spec, mine.spec, theirs.spec, "spec", conflicts)
-    elif base.spec is not None:
-        _message(base.spec, mine.spec, merged.spec, "spec", conflicts)
+    specs: list[Any] = [base.spec, mine.spec, theirs.spec]
+    if isinstance(specs[0], dict):
+        merged.spec = _mapping(specs[0], specs[1], specs[2], "spec", conflicts)  # pyright: ignore[reportUnknownArgumentType]
+    elif specs[0] is not None:
+        _message(specs[0], specs[1], merged.spec, "spec", conflicts)
     if conflicts:
         raise MergeConflict(conflicts)
     return merged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omniherd.errors import InputError
 
@@ -37,12 +37,12 @@ def sorted_resources(resources: Sequence[T], sort: Sort) -> list[T]:
 
 
 def _value(resource: Any, path: list[str], sort: str) -> Any:
-    value = resource
+    value: Any = resource
     for name in path:
         if value is None:
             return None
         if isinstance(value, dict):
-            value = value.get(name)
+            value = cast("dict[str, Any]", value).get(name)
             continue
         try:
             value = getattr(value, name)

@@ -75,7 +75,8 @@ def error_from_status(code: str, text: str, *, resource: str | None = None, endp
     if listed:
         details["errors"] = [part.strip() for part in re.split(r"(?:^|\n)\t\* ", listed["lines"]) if part.strip()]
     hint: str | None = None
-    if kind is errors.FailedPrecondition:
+    # The ResourceService reports a conflict of versions as ALREADY_EXISTS.
+    if kind is errors.FailedPrecondition or _VERSIONS.search(text):
         kind = _precondition(text, details)
     elif kind is errors.InvalidArgument and (phase := _PHASE.search(text)):
         kind, details["phase"] = errors.PhaseConflict, phase["phase"]
@@ -146,7 +147,7 @@ def _unavailable(text: str, resource: str | None, endpoint: str) -> APIError:
     lower = text.lower()
     if any(
         sign in lower
-        for sign in ("certificate_verify_failed", "hostname verification", "peer name", "ssl handshake failed")
+        for sign in ("certificate_verify_failed", "hostname verification", "peer name", "handshake failed")
     ):
         sent, retryable = False, False
         if "wrong_version_number" in lower or "http_request" in lower:

@@ -157,8 +157,8 @@ class Channel:
             ForkError: The client was made in another process.
         """
         self._check(request, resource)
-        seconds = self.timeout if timeout is DEFAULT else timeout
-        deadline = None if seconds is None else time.monotonic() + seconds  # type: ignore[operator]
+        seconds = self.timeout if isinstance(timeout, _Default) else timeout
+        deadline = None if seconds is None else time.monotonic() + seconds
         slot = self._slots.take() if long else 0
         try:
             repetition = 0

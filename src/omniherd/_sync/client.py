@@ -767,7 +767,7 @@ class Omni:
             if current.spec != resource.spec:
                 current.spec = resource.spec
 
-        for _ in range(_EDIT_ATTEMPTS):
+        for attempt in range(_EDIT_ATTEMPTS):
             try:
                 return self._edit(
                     type(resource), resource.id, bring, namespace=resource.namespace, owner=owner, timeout=timeout
@@ -776,9 +776,11 @@ class Omni:
                 pass
             try:
                 return self.create(resource, owner=owner, timeout=timeout)
-            except AlreadyExists as error:
-                exists = error
-        raise exists
+            except AlreadyExists:
+                # Somebody created it just now; if it is gone again, this is worth another round.
+                if attempt + 1 == _EDIT_ATTEMPTS:
+                    raise
+        raise AssertionError  # the loop returns or raises
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
