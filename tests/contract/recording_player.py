@@ -214,6 +214,8 @@ def compare_status(wanted, code, text):
 
 
 def mask(text):
+    """Make equal the versions that controllers count up, and the order in which they took hold."""
+    text = re.sub(r"&\[([^\]]*)\]", lambda found: " ".join(sorted(found[1].split())), text)
     return re.sub(r"(Clusters|MachineSets)(\.omni\.sidero\.dev\([^@]*)@\d+", r"\1\2@N", text)
 
 

@@ -37,11 +37,13 @@ class Emulator:
         any_type: Whether Admins may also use resource types that Omni does not have.
         account: Name of the Omni instance.
         clock: Nanoseconds since 1970, for tests; the machine's clock by default.
-        tls: Certificate chain and key as PEM files, to serve TLS; None for plain text.
+        tls: True to serve TLS with a certificate made for it (see `certificate`), or PEM files of a certificate chain
+            and its key; False for plain text.
 
     Attributes:
         store: The state, for tests that want to look or change behind the API.
         service_account_key: Key of an Admin, as `OMNI_SERVICE_ACCOUNT_KEY` takes it.
+        certificate: The certificate that it serves with, PEM, for clients to trust; empty for plain text.
 
     Raises:
         ConfigError: The host is no loopback address.
@@ -54,6 +56,7 @@ class Emulator:
 
     store: Store
     service_account_key: str
+    certificate: bytes
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class Emulator:
         any_type: bool = False,
         account: str = "emulator",
         clock: Clock | None = None,
-        tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+        tls: bool | tuple[str | os.PathLike[str], str | os.PathLike[str]] = False,
     ) -> None:
         from pathlib import Path
 
@@ -84,7 +87,7 @@ class Emulator:
         from omniherd.emulator.virtual import Virtual
 
         self._host = host
-        self._tls = tls is not None
+        self._tls = bool(tls)
         self.account = account
         self.store = Store(clock)
         self._keyring: Keyring = Keyring(self.store)
@@ -103,8 +106,15 @@ class Emulator:
         management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
         auth = AuthService(self.store, self._keyring, lambda: self.endpoint)
         methods = {**state.methods(), **management.methods(), **auth.methods()}
-        certificate = None if tls is None else read_certificate(Path(tls[0]), Path(tls[1]))
-        self._server: Server = Server(methods, self._keyring, host, port, certificate)
+        pair: tuple[bytes, bytes] | None = None
+        if tls is True:
+            from omniherd.emulator.certificate import self_signed
+
+            pair = self_signed()
+        elif tls:
+            pair = read_certificate(Path(tls[0]), Path(tls[1]))
+        self.certificate = b"" if pair is None else pair[0]
+        self._server: Server = Server(methods, self._keyring, host, port, pair)
         self.service_account_key = self._keyring.add_account("automation", "Admin")
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.access import frame
 from omniherd.emulator.records import RUNNING, missing
+from omniherd.emulator.versions import may_upgrade_kubernetes, order
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
@@ -64,11 +65,11 @@ class ClusterRules:
             return []
         texts: list[str] = []
         talos, kubernetes = old.talos_version, old.kubernetes_version
-        if new.talos_version != talos and _order(new.talos_version) < _order(talos):
+        if new.talos_version != talos and order(new.talos_version) < order(talos):
             texts.append(f'downgrading from version "{talos}" to "{new.talos_version}" is not supported')
         elif (new.talos_version, new.kubernetes_version) != (talos, kubernetes):
             texts.extend(self._compatible(new.kubernetes_version, new.talos_version))
-            if not texts and not _upgradable(kubernetes, new.kubernetes_version):
+            if not texts and not may_upgrade_kubernetes(kubernetes, new.kubernetes_version):
                 texts.append(
                     f'kubernetes version is not supported for upgrade to "{new.kubernetes_version}" from "{kubernetes}"'
                 )
@@ -86,15 +87,6 @@ def _version_fault(version: str) -> str | None:
         if not (part.isascii() and part.isdigit()):
             return f'version should be in semver format: Invalid character(s) found in {name} number "{part}"'
     return None if len(rest) == 2 else "version should be in semver format: No Major.Minor.Patch elements found"
-
-
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
-def _upgradable(old: str, new: str) -> bool:
-    before, after = _order(old), _order(new)
-    return before == after or (after > before and after[0] == before[0] and after[1] - before[1] <= 1)
 
 
 def _backup(spec: Any) -> list[str]:

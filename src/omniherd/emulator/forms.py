@@ -130,26 +130,80 @@ def yaml_of(type_name: str, data: bytes) -> str:
     cls = spec_class(type_name)
     if cls is None:
         return "{}\n"
-    try:
-        from omniherd.yamlform.specform import spec_to_yaml
-    except ModuleNotFoundError:
-        return _interim_yaml(unpacked(type_name, cls.FromString(data)))
-    return spec_to_yaml(unpacked(type_name, cls.FromString(data)), type_name)
+    from omniherd.yamlform.emit import dump
+    from omniherd.yamlform.specform import spec_to_mapping
+
+    spec = unpacked(type_name, cls.FromString(data))
+    mapping = spec_to_mapping(spec, type_name)
+    plan = _plan(spec.DESCRIPTOR.full_name)
+    if plan is not None:
+        _prune(mapping, plan)
+    return dump(mapping, sort=False)
 
 
-def _interim_yaml(spec: Any) -> str:
-    import yaml
-    from google.protobuf import json_format
+# Fields that came after v1.9.3, by their names in the YAML form: a server of that version does not know them.
+_NEWER: dict[str, tuple[str, ...]] = {
+    "specs.AuthConfigSpec": ("hasinitialuser",),
+    "specs.ClusterMachineConfigStatusSpec": (
+        "prerebootbootid",
+        "appliedhighpriorityconfighash",
+        "imagefactoryhost",
+    ),
+    "specs.ClusterMachineIdentitySpec": ("discoveryserviceendpoints",),
+    "specs.ClusterSpec.Features": ("disablepublicdiscoveryservice",),
+    "specs.ClusterStatusSpec": ("disablepublicdiscoveryservice", "initialtalosversion"),
+    "specs.DiscoveryAffiliateDeleteTaskSpec": ("discoveryserviceendpoints",),
+    "specs.FeaturesConfigSpec": ("secondaryimagefactorybaseurl", "secondaryimagefactorypxebaseurl"),
+    "specs.InfraProviderCombinedStatusSpec": ("version",),
+    "specs.InfraProviderStatusSpec": ("version",),
+    "specs.InstallationMediaConfigSpec": ("imagefactoryurl",),
+    "specs.MachineConfigDiffSpec": ("compresseddiff",),
+    "specs.MachineConfigGenOptionsSpec.InstallImage": ("imagefactoryhost",),
+    "specs.MachinePendingUpdatesSpec": ("compressedconfigdiff",),
+    "specs.MachineStatusSnapshotSpec": ("bootid",),
+    "specs.MachineStatusSpec": ("talosversionname",),
+    "specs.MachineStatusSpec.HardwareStatus.BlockDevice": (
+        "devpath",
+        "iosize",
+        "sectorsize",
+        "modalias",
+        "subsystem",
+        "rotational",
+        "cdrom",
+        "prettysize",
+        "secondarydisks",
+        "symlinks",
+        "firmwareversion",
+    ),
+    "specs.SecurityState": ("fipsstate",),
+    "specs.TalosVersionSpec": ("imagefactoryurl", "isenterprise"),
+}
 
-    def lower(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key.replace("_", ""): lower(inner) for key, inner in value.items()}
-        return [lower(inner) for inner in value] if isinstance(value, list) else value
+_Plan = tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]
 
-    found = json_format.MessageToDict(
-        spec,
-        preserving_proto_field_name=True,
-        use_integers_for_enums=True,
-        descriptor_pool=spec.DESCRIPTOR.file.pool,
-    )
-    return yaml.safe_dump(lower(found), sort_keys=False, indent=4)
+
+@functools.cache
+def _plan(full_name: str) -> _Plan | None:
+    """Return what to leave out of a message's YAML form: keys, and the plans of messages below; None for nothing."""
+    from omniherd._core.pool import descriptor
+
+    below: list[tuple[str, Any]] = []
+    for field in descriptor(full_name).fields:
+        inner = field.message_type
+        if inner is None or inner.full_name == full_name or not inner.full_name.startswith("specs."):
+            continue
+        plan = None if inner.GetOptions().map_entry else _plan(inner.full_name)
+        if plan is not None:
+            below.append((field.name.replace("_", "").lower(), plan))
+    here = _NEWER.get(full_name, ())
+    return (here, tuple(below)) if here or below else None
+
+
+def _prune(mapping: dict[str, Any], plan: _Plan) -> None:
+    for key in plan[0]:
+        mapping.pop(key, None)
+    for key, inner in plan[1]:
+        value = mapping.get(key)
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, dict):
+                _prune(item, inner)

@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.records import CREATED, DESTROYED, RUNNING, TEARING_DOWN
+from omniherd.emulator.versions import talos_upgrades
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Event, Stored
@@ -181,14 +182,13 @@ class Lifecycle:
             owner="LoadBalancerController",
             labels={_CLUSTER: name},
         )
-        versions = self._store.find("default", "TalosVersions" + _O, spec.talos_version)
         put(
             "TalosUpgradeStatuses" + _O,
             name,
             {
                 "phase": "Done",
                 "last_upgrade_version": spec.talos_version,
-                "upgrade_versions": [] if versions is None else list(versions.decode().upgradable_talos_versions),
+                "upgrade_versions": talos_upgrades(self._store, spec.talos_version, spec.kubernetes_version),
             },
             owner="TalosUpgradeStatusController",
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.catalog import JOIN_TOKEN, kernel_args
+from omniherd.emulator.versions import kubernetes_upgrades, talos_upgrades
 
 if TYPE_CHECKING:
     from omniherd.emulator.store import Store
@@ -445,14 +446,22 @@ def _add_cluster_records(store: Store, cluster: ClusterPlan) -> None:
     put(
         "KubernetesUpgradeStatuses" + _O,
         name,
-        {"phase": "Done", "last_upgrade_version": cluster.kubernetes},
+        {
+            "phase": "Done",
+            "last_upgrade_version": cluster.kubernetes,
+            "upgrade_versions": kubernetes_upgrades(store, cluster.talos, cluster.kubernetes),
+        },
         owner="KubernetesUpgradeStatusController",
         labels=of_cluster,
     )
     put(
         "TalosUpgradeStatuses" + _O,
         name,
-        {"phase": "Done", "last_upgrade_version": cluster.talos},
+        {
+            "phase": "Done",
+            "last_upgrade_version": cluster.talos,
+            "upgrade_versions": talos_upgrades(store, cluster.talos, cluster.kubernetes),
+        },
         owner="TalosUpgradeStatusController",
     )
     port = 10_000 + cluster.control_planes[0].number

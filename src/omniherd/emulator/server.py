@@ -177,6 +177,10 @@ class Server:
                 ("grpc.max_concurrent_streams", STREAM_LIMIT),
                 ("grpc.max_metadata_size", 1024 * 1024),
                 ("grpc.absolute_max_metadata_size", 1024 * 1024),
+                # Without these the core resets calls at random when many come at once, which a real server does not.
+                ("grpc.http.overload_protection", 0),
+                ("grpc.server.max_pending_requests", 100_000),
+                ("grpc.server.max_pending_requests_hard_limit", 100_000),
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.min_ping_interval_without_data_ms", 100),
                 ("grpc.http2.max_ping_strikes", 0),
