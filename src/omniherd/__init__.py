@@ -10,11 +10,13 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from omniherd._version import __version__
 
+# What type checkers take for true; importing `typing` would double the time that `import omniherd` takes.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from omniherd._async.client import AsyncEdit as AsyncEdit
     from omniherd._async.client import AsyncOmni as AsyncOmni
     from omniherd._async.client import AsyncStream as AsyncStream

@@ -13,6 +13,7 @@ from omniherd._backend import aio as backend
 from omniherd._backend.tls import TLS
 from omniherd._core.deleting import BLOCKERS, DeleteResult
 from omniherd._core.merge import MergeConflict, merge_resources
+from omniherd._core.pool import pool
 from omniherd._core.requests import check_id, label_queries, list_options, resource_text
 from omniherd._core.sorting import Sort, sorted_resources
 from omniherd._core.watch import EventKind, OnExpired, WatchState
@@ -55,6 +56,10 @@ _EDIT_ATTEMPTS = 10
 # Lists of a large fleet take longer than one answer, waits for finalizers longer still.
 LIST_TIMEOUT: Final = 300.0
 WAIT_TIMEOUT: Final = 300.0
+
+# Built here, where the import lock lets one thread through: two pools would have classes of the same name that do not
+# go together.
+pool()
 
 
 class AsyncStream:
@@ -979,6 +984,7 @@ class AsyncOmni:
                 raise
         raise await self._delete_timeout(cls, where, id, timeout, last)
 
+    @overload
     async def delete_many(
         self,
         kind: type[R],
@@ -988,7 +994,28 @@ class AsyncOmni:
         owner: str = "",
         concurrency: int = 8,
         timeout: float | None = WAIT_TIMEOUT,
-    ) -> DeleteResult[R]:
+    ) -> DeleteResult[R]: ...
+    @overload
+    async def delete_many(
+        self,
+        kind: str,
+        *,
+        labels: Labels,
+        namespace: str | None = None,
+        owner: str = "",
+        concurrency: int = 8,
+        timeout: float | None = WAIT_TIMEOUT,
+    ) -> DeleteResult[Resource[Any]]: ...
+    async def delete_many(
+        self,
+        kind: type[Any] | str,
+        *,
+        labels: Labels,
+        namespace: str | None = None,
+        owner: str = "",
+        concurrency: int = 8,
+        timeout: float | None = WAIT_TIMEOUT,
+    ) -> DeleteResult[Any]:
         """Delete every resource that a selector matches, several at a time.
 
         Args:
@@ -1014,10 +1041,10 @@ class AsyncOmni:
             )
         if concurrency < 1:
             raise InputError(f"concurrency is at least 1, not {concurrency}")
-        cls = resource_class(kind)
+        cls: type[Resource[Any]] = resource_class(kind)
         found = await self.list(cls, namespace=namespace, labels=labels)
 
-        async def one(resource: R) -> OmniError | None:
+        async def one(resource: Resource[Any]) -> OmniError | None:
             try:
                 await self.delete(cls, resource.id, namespace=resource.namespace, owner=owner, timeout=timeout)
             except NotFound:
@@ -1027,7 +1054,7 @@ class AsyncOmni:
             return None
 
         outcomes = await backend.each(found, one, concurrency)
-        result: DeleteResult[R] = DeleteResult()
+        result: DeleteResult[Any] = DeleteResult()
         for resource, error in zip(found, outcomes, strict=True):
             if error is None:
                 result.deleted.append(resource)

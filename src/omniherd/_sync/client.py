@@ -12,6 +12,7 @@ from omniherd._backend import sync as backend
 from omniherd._backend.tls import TLS
 from omniherd._core.deleting import BLOCKERS, DeleteResult
 from omniherd._core.merge import MergeConflict, merge_resources
+from omniherd._core.pool import pool
 from omniherd._core.requests import check_id, label_queries, list_options, resource_text
 from omniherd._core.sorting import Sort, sorted_resources
 from omniherd._core.watch import EventKind, OnExpired, WatchState
@@ -56,6 +57,10 @@ _EDIT_ATTEMPTS = 10
 # Lists of a large fleet take longer than one answer, waits for finalizers longer still.
 LIST_TIMEOUT: Final = 300.0
 WAIT_TIMEOUT: Final = 300.0
+
+# Built here, where the import lock lets one thread through: two pools would have classes of the same name that do not
+# go together.
+pool()
 
 
 class Stream:
@@ -974,6 +979,7 @@ class Omni:
                 raise
         raise self._delete_timeout(cls, where, id, timeout, last)
 
+    @overload
     def delete_many(
         self,
         kind: type[R],
@@ -983,7 +989,28 @@ class Omni:
         owner: str = "",
         concurrency: int = 8,
         timeout: float | None = WAIT_TIMEOUT,
-    ) -> DeleteResult[R]:
+    ) -> DeleteResult[R]: ...
+    @overload
+    def delete_many(
+        self,
+        kind: str,
+        *,
+        labels: Labels,
+        namespace: str | None = None,
+        owner: str = "",
+        concurrency: int = 8,
+        timeout: float | None = WAIT_TIMEOUT,
+    ) -> DeleteResult[Resource[Any]]: ...
+    def delete_many(
+        self,
+        kind: type[Any] | str,
+        *,
+        labels: Labels,
+        namespace: str | None = None,
+        owner: str = "",
+        concurrency: int = 8,
+        timeout: float | None = WAIT_TIMEOUT,
+    ) -> DeleteResult[Any]:
         """Delete every resource that a selector matches, several at a time.
 
         Args:
@@ -1009,10 +1036,10 @@ class Omni:
             )
         if concurrency < 1:
             raise InputError(f"concurrency is at least 1, not {concurrency}")
-        cls = resource_class(kind)
+        cls: type[Resource[Any]] = resource_class(kind)
         found = self.list(cls, namespace=namespace, labels=labels)
 
-        def one(resource: R) -> OmniError | None:
+        def one(resource: Resource[Any]) -> OmniError | None:
             try:
                 self.delete(cls, resource.id, namespace=resource.namespace, owner=owner, timeout=timeout)
             except NotFound:
@@ -1022,7 +1049,7 @@ class Omni:
             return None
 
         outcomes = backend.each(found, one, concurrency)
-        result: DeleteResult[R] = DeleteResult()
+        result: DeleteResult[Any] = DeleteResult()
         for resource, error in zip(found, outcomes, strict=True):
             if error is None:
                 result.deleted.append(resource)
