@@ -19,13 +19,13 @@ def render(root: Path) -> dict[str, bytes]:
     """
     facts = json.loads((root / "tools" / "data" / "api.json").read_text())
     return {
-        "_core/resource_table.py": _table(facts["resources"]).encode(),
+        "_core/resource_table.py": _table(facts["resources"], facts["newer_fields"]).encode(),
         "resources.pyi": _stub(facts["resources"]).encode(),
         "emulator/access_table.py": _access(facts).encode(),
     }
 
 
-def _table(types: dict[str, Any]) -> str:
+def _table(types: dict[str, Any], newer_fields: list[str]) -> str:
     lines = [
         HEADER,
         '"""Every resource type of the API: one row each."""\n\n',
@@ -70,7 +70,9 @@ def _table(types: dict[str, Any]) -> str:
             not facts.get("unregistered", False),
         )
         lines.append(f"    TypeInfo{row!r},\n")
-    lines.append(")\n")
+    lines.append(")\n\n# Spec fields that came after v1.9.3.\nNEWER_FIELDS: frozenset[str] = frozenset((\n")
+    lines += [f"    {name!r},\n" for name in newer_fields]
+    lines.append("))\n")
     return "".join(lines)
 
 

@@ -268,10 +268,16 @@ class Selector:
                 "only a selector of one term can be turned around", hint="turn its terms around one by one"
             )
         term = self.terms[0]
+        if term.operator is Operator.NOT_EXISTS:
+            # The server takes no notice of `invert` on this one.
+            return Selector((Term(term.key),))
         return Selector((Term(term.key, term.operator, term.values, not term.invert),))
 
     def __bool__(self) -> bool:
-        return bool(self.terms)
+        # `label("a") == "x" and label("b") == "y"` would silently drop its first half.
+        raise TypeError(
+            "a selector is neither true nor false: join selectors with `&`, and look at `terms` for emptiness"
+        )
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.terms))
@@ -292,7 +298,13 @@ class Label:
         return self._selector(Operator.EXISTS)
 
     def in_(self, *values: str) -> Selector:
-        """Its value is one of these; turned around with `~`: is none of them, or absent."""
+        """Its value is one of these; turned around with `~`: is none of them, or absent.
+
+        Raises:
+            SelectorError: No value is given.
+        """
+        if not values:
+            raise SelectorError(f"no values for {self.key!r} to be in")
         return self._selector(Operator.IN, *sorted(set(values)))
 
     def _selector(self, operator: Operator, *values: str | int, invert: bool = False) -> Selector:

@@ -271,9 +271,9 @@ class TestUnknownTypes:
 
     def test_a_changed_mapping_goes_out_as_yaml(self):
         thing = class_for_type("Things.example.dev")("x", spec={"size": 3})
-        thing.spec["name"] = "n"
-        assert thing.yaml_spec == thing.to_proto().spec.yaml_spec == "name: n\nsize: 3\n"
-        assert thing.to_dict()["spec"] == {"name": "n", "size": 3}
+        thing.spec["name"] = "x"
+        assert thing.yaml_spec == thing.to_proto().spec.yaml_spec == "name: x\nsize: 3\n"
+        assert thing.to_dict()["spec"] == {"name": "x", "size": 3}
 
     def test_kubernetes_resources_have_no_protobuf_form(self):
         proto = served(KubernetesResource("x"))

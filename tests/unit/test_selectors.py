@@ -103,9 +103,14 @@ class TestBuilding:
         with pytest.raises(SelectorError, match="one term"):
             _ = ~both
 
-    def test_truth_is_whether_it_selects(self):
-        assert not Selector()
-        assert parse("a")
+    def test_it_has_no_truth_that_would_drop_conditions(self):
+        with pytest.raises(TypeError, match="join selectors with `&`"):
+            _ = label("a") == "x" and label("b") == "y"
+
+    def test_traps(self):
+        assert ~Selector((Term("a", Operator.NOT_EXISTS),)) == parse("a")
+        with pytest.raises(SelectorError, match="no values for 'a'"):
+            label("a").in_()
 
     @pytest.mark.parametrize(
         ("given_as", "text"),

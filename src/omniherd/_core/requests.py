@@ -52,7 +52,7 @@ def label_queries(labels: Labels) -> list[cosi_resource.LabelQuery]:
     from omniherd.selectors import Selector
 
     selector = Selector.of(labels)
-    return [selector.to_query()] if selector else []
+    return [selector.to_query()] if selector.terms else []
 
 
 def list_options(labels: Labels, id_regexp: str | None) -> cosi_resource.ListOptions | None:
