@@ -131,3 +131,22 @@ def test_importing_it_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_stopping_ends_watches_without_a_word(capfd):
+    emulator = Emulator(seed_fleet=False).start()
+    path = "/cosi.resource.State/Watch"
+    request = message("cosi.resource.WatchRequest")(namespace="default", type="Clusters.omni.sidero.dev")
+    with grpc.insecure_channel(f"127.0.0.1:{emulator.port}") as channel:
+        key = signer(emulator.service_account_key)
+        method = channel.unary_stream(path, request_serializer=bytes, response_deserializer=bytes)
+        data = request.SerializeToString()
+        streams = [method(data, metadata=sign_headers(key, path, [], int(time.time()))) for _ in range(20)]
+        for stream in streams:
+            assert next(stream) == b""
+        emulator.stop()
+        for stream in streams:
+            with pytest.raises(grpc.RpcError) as caught:
+                next(stream)
+            assert caught.value.code().name == "UNAVAILABLE"
+    assert capfd.readouterr() == ("", "")

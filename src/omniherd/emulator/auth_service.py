@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from typing import TYPE_CHECKING, Any
@@ -101,23 +100,17 @@ class AuthService:
     def _now(self) -> float:
         return self._store.clock() / 1e9
 
-    async def wait(self, _call: Incoming, request: Any) -> bytes:
+    async def wait(self, call: Incoming, request: Any) -> bytes:
         """Answer AwaitPublicKeyConfirmation: wait until a key is confirmed, whether it is there or not."""
-        loop = asyncio.get_running_loop()
-        waiting = asyncio.Event()
-
-        def ready() -> None:
-            loop.call_soon_threadsafe(waiting.set)
-
+        bell = call.bell()
         subscription = self._store.watch("default", PUBLIC_KEY, request.public_key_id, WatchOptions())
-        subscription.ready = ready
+        subscription.ready = bell.ring
         try:
             while True:
                 for event in subscription.poll():
                     if event.resource is not None and event.resource.spec and event.resource.decode().confirmed:
                         return b""
-                await waiting.wait()
-                waiting.clear()
+                await bell.heard()
         finally:
             subscription.close()
 

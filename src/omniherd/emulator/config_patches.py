@@ -8,7 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["judge_config_patch"]
 
@@ -112,7 +112,7 @@ def _unknown(value: Any, shape: Any) -> Any:
 def _unknown_in_collection(value: Any, shape: Any) -> Any:
     if isinstance(shape, dict) and isinstance(value, list) and "list" in shape:
         inner = cast("dict[str, Any]", shape)["list"]
-        wrong = [_unknown(item, inner) for item in value]
+        wrong = [_unknown(item, inner) for item in cast("Sequence[Any]", value)]
         return [item for item in wrong if item is not None] or None
     if isinstance(shape, dict) and isinstance(value, dict) and "map" in shape:
         inner = cast("dict[str, Any]", shape)["map"]

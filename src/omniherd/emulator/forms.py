@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 from omniherd._core.pool import message
 from omniherd._core.resource_table import TABLE, TypeInfo
@@ -91,21 +92,22 @@ def unpack(frame: bytes) -> str | None:
     Clients compress with a dictionary that Omni has and the emulator has not, and Python reads zstd by itself from
     3.14 on only.
     """
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError:
+    for name in ("compression.zstd", "zstandard"):
         try:
-            import zstandard
+            library: Any = import_module(name)
         except ModuleNotFoundError:
-            return None
+            continue
+        decompress = library.decompress if name == "compression.zstd" else _stream_decompress(library)
         try:
-            return zstandard.ZstdDecompressor().decompressobj().decompress(frame).decode()
-        except (zstandard.ZstdError, UnicodeDecodeError):
+            return str(decompress(frame), "utf-8")
+        except (library.ZstdError, UnicodeDecodeError):
             return None
-    try:
-        return str(zstd.decompress(frame), "utf-8")
-    except (zstd.ZstdError, UnicodeDecodeError):
-        return None
+    return None
+
+
+def _stream_decompress(zstandard: Any) -> Any:
+    """Return what reads frames that do not tell their size, too."""
+    return zstandard.ZstdDecompressor().decompressobj().decompress
 
 
 def unpacked(type_name: str, spec: Any) -> Any:
@@ -125,6 +127,7 @@ def unpacked(type_name: str, spec: Any) -> Any:
     return spec
 
 
+@functools.lru_cache(maxsize=4096)
 def yaml_of(type_name: str, data: bytes) -> str:
     """Return the YAML form of a spec as the server shows it."""
     cls = spec_class(type_name)
@@ -204,6 +207,11 @@ def _prune(mapping: dict[str, Any], plan: _Plan) -> None:
         mapping.pop(key, None)
     for key, inner in plan[1]:
         value = mapping.get(key)
-        for item in value if isinstance(value, list) else (value,):
+        for item in _listed(value):
             if isinstance(item, dict):
-                _prune(item, inner)
+                _prune(cast("dict[str, Any]", item), inner)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the items of a list, or the value alone."""
+    return list(cast("Iterable[Any]", value)) if isinstance(value, list) else [value]

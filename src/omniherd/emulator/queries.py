@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.records import StateError, Stored
 
@@ -64,24 +65,17 @@ def compile_regexp(pattern: str) -> Callable[[str], bool]:
     Raises:
         StateError: `INVALID_ARGUMENT` with Go's text.
     """
-    import re2
-
-    try:
-        compiled = re2.compile(pattern, _re2_options())
-    except re2.error as error:
-        raw = error.args[0] if error.args else ""
-        text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
-        raise StateError("INVALID_ARGUMENT", f"failed to compile regexp: {_go_text(text, pattern)}") from None
-    search = compiled.search
-    return lambda text: search(text) is not None
-
-
-def _re2_options() -> object:
-    import re2
-
-    options = re2.Options()
+    re2: Any = import_module("re2")
+    options: Any = re2.Options()
     options.log_errors = False
-    return options
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        raw: Any = error.args[0] if error.args else ""
+        text: str = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+        raise StateError("INVALID_ARGUMENT", f"failed to compile regexp: {_go_text(text, pattern)}") from None
+    search: Any = compiled.search
+    return lambda text: search(text) is not None
 
 
 _GO_TEXTS = {

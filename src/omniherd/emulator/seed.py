@@ -66,7 +66,7 @@ class MachinePlan:
     memory: int = 32
     arch: str = "amd64"
     platform: str = "metal"
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict[str, str])
     connected: bool = True
 
     @property
@@ -100,7 +100,7 @@ class ClusterPlan:
     labels: dict[str, str]
     control_planes: tuple[MachinePlan, ...]
     workers: tuple[MachinePlan, ...]
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def machines(self) -> tuple[MachinePlan, ...]:

@@ -8,6 +8,7 @@ import ipaddress
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from omniherd.emulator.records import StateError
 from omniherd.errors import ConfigError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.access import Principal
     from omniherd.emulator.auth import Keyring
 
-__all__ = ["Incoming", "Method", "Server", "StreamMethod", "UnaryMethod"]
+__all__ = ["Bell", "Incoming", "Method", "Server", "StreamMethod", "UnaryMethod"]
 
 MESSAGE_LIMIT = 32 * 1024 * 1024
 STREAM_LIMIT = 250
@@ -37,10 +38,43 @@ _SERVICES = frozenset(
     }
 )
 
+# How long calls may take to end when the server stops, in seconds; those that only wait end at once.
+_GRACE = 0.5
+
 _OWN_PACKAGES = frozenset({"auth", "management", "oidc", "omni"})
 
 # grpc's own refusal of a large message has another text than the real server's, so its limit stands above ours.
 _CORE_LIMIT = 2 * MESSAGE_LIMIT
+
+
+class Bell:
+    """What a waiting call listens to: news for it, and the end of the server."""
+
+    def __init__(self, bells: WeakSet[Bell]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+        self._closing = False
+        bells.add(self)
+
+    def ring(self) -> None:
+        """Wake the call; from any thread."""
+        self._loop.call_soon_threadsafe(self._rung.set)
+
+    def close(self) -> None:
+        """Wake the call for good; from the server's own thread."""
+        self._closing = True
+        self._rung.set()
+
+    async def heard(self) -> None:
+        """Wait until it rings.
+
+        Raises:
+            StateError: `UNAVAILABLE`: the server stops.
+        """
+        await self._rung.wait()
+        self._rung.clear()
+        if self._closing:
+            raise StateError("UNAVAILABLE", "the emulator stops")
 
 
 class Incoming:
@@ -50,15 +84,17 @@ class Incoming:
         path: The method's path.
         metadata: Its metadata, texts only.
         keyring: Who knows the keys.
+        bells: The bells of the server's calls.
 
     Attributes:
         path: The method's path.
         metadata: The metadata, in the order it came.
     """
 
-    def __init__(self, path: str, metadata: Sequence[tuple[str, str]], keyring: Keyring) -> None:
+    def __init__(self, path: str, metadata: Sequence[tuple[str, str]], keyring: Keyring, bells: WeakSet[Bell]) -> None:
         self.path = path
         self.metadata = metadata
+        self._bells = bells
         self._keyring = keyring
         self._principal: Principal | None = None
 
@@ -73,6 +109,10 @@ class Incoming:
             self._principal = self._keyring.authenticate(self.path, self.metadata)
             self.refuse_token()
         return self._principal
+
+    def bell(self) -> Bell:
+        """Return what the call can wait for."""
+        return Bell(self._bells)
 
     def refuse_token(self) -> None:
         """Refuse a bearer token: the emulator issued none.
@@ -128,6 +168,7 @@ class Server:
         self._stop: asyncio.Event | None = None
         self._started = threading.Event()
         self._failure: BaseException | None = None
+        self._bells: WeakSet[Bell] = WeakSet()
         self.port = 0
 
     @property
@@ -196,14 +237,20 @@ class Server:
         await server.start()
         self._started.set()
         await self._stop.wait()
-        await server.stop(None)
+        for bell in tuple(self._bells):
+            bell.close()
+        await server.stop(_GRACE)
+        # Their last steps are still to come; the loop's end would cancel them, and grpc would log that.
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        if rest:
+            await asyncio.wait(rest, timeout=_GRACE)
 
     # --- one call ---------------------------------------------------------------------------------------------------
 
     def incoming(self, path: str, context: Any) -> Incoming:
         """Return the call of a context."""
         metadata = [(str(key), value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
-        call = Incoming(path, metadata, self._keyring)
+        call = Incoming(path, metadata, self._keyring, self._bells)
         lead_to_nodes(call)
         return call
 
@@ -255,6 +302,8 @@ def _handler(server: Server) -> Any:
     """Return the generic handler that routes every path; a function, since the base class comes with grpc."""
     import grpc
 
+    handlers: Any = grpc
+
     async def fail(context: Any, code: str, text: str) -> None:
         await context.abort(grpc.StatusCode[code], text)
 
@@ -284,7 +333,7 @@ def _handler(server: Server) -> Any:
 
             return await guarded(context, work())
 
-        return grpc.unary_unary_rpc_method_handler(serve)
+        return handlers.unary_unary_rpc_method_handler(serve)
 
     def stream(path: str, method: Any) -> Any:
         async def serve(data: bytes, context: Any) -> None:
@@ -293,7 +342,7 @@ def _handler(server: Server) -> Any:
 
             await guarded(context, work())
 
-        return grpc.unary_stream_rpc_method_handler(serve)
+        return handlers.unary_stream_rpc_method_handler(serve)
 
     def refused(path: str) -> Any:
         known = path in CALLS and path.removeprefix("/").partition("/")[0] in _SERVICES
@@ -306,7 +355,7 @@ def _handler(server: Server) -> Any:
 
             await guarded(context, work())
 
-        return grpc.stream_stream_rpc_method_handler(serve)
+        return handlers.stream_stream_rpc_method_handler(serve)
 
     cache: dict[str, Any] = {}
 

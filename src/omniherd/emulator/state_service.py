@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from omniherd.emulator.store import WatchOptions
 if TYPE_CHECKING:
     from omniherd.emulator.access import Principal, Rules
     from omniherd.emulator.providers import ProviderRules
-    from omniherd.emulator.server import Incoming, Method, Send
+    from omniherd.emulator.server import Bell, Incoming, Method, Send
     from omniherd.emulator.store import Match, Store, Subscription
     from omniherd.emulator.validators import Validators
     from omniherd.emulator.virtual import Virtual
@@ -135,30 +134,23 @@ class StateService:
         )
         try:
             await send(b"")
-            await self._follow(subscription, send, aggregated=options.aggregated and not single)
+            await self._follow(subscription, call.bell(), send, aggregated=options.aggregated and not single)
         finally:
             subscription.close()
 
     @staticmethod
-    async def _follow(subscription: Subscription, send: Send, *, aggregated: bool) -> None:
-        loop = asyncio.get_running_loop()
-        waiting = asyncio.Event()
-        waiting.set()
-
-        def ready() -> None:
-            loop.call_soon_threadsafe(waiting.set)
-
-        subscription.ready = ready
+    async def _follow(subscription: Subscription, bell: Bell, send: Send, *, aggregated: bool) -> None:
+        subscription.ready = bell.ring
         while True:
-            await waiting.wait()
-            waiting.clear()
             # Few at a time unless they go out together: a reader that stalls must fall behind, not fill memory.
             events = subscription.poll() if aggregated else subscription.poll(64)
             if aggregated and events:
                 await send(b"".join(length_delimited(1, event.wire) for event in events))
-                continue
-            for event in events:
-                await send(length_delimited(1, event.wire))
+            elif events:
+                for event in events:
+                    await send(length_delimited(1, event.wire))
+            else:
+                await bell.heard()
 
     def _may_read(self, principal: Principal, verb: str, namespace: str, type_name: str) -> Match | None:
         """Refuse a read that is not allowed; return what the caller may see, None for everything."""
@@ -217,26 +209,19 @@ class StateService:
         self._judge_end(call.principal, request, "teardown")
         namespace, type_name, id_, owner = request.namespace, request.type, request.id, request.options.owner
         if not self._store.teardown(namespace, type_name, id_, owner):
-            await self._finalized(namespace, type_name, id_)
+            await self._finalized(call.bell(), namespace, type_name, id_)
         self._store.destroy(namespace, type_name, id_, owner)
         return b""
 
-    async def _finalized(self, namespace: str, type_name: str, id_: str) -> None:
-        loop = asyncio.get_running_loop()
-        waiting = asyncio.Event()
-
-        def ready() -> None:
-            loop.call_soon_threadsafe(waiting.set)
-
+    async def _finalized(self, bell: Bell, namespace: str, type_name: str, id_: str) -> None:
         subscription = self._store.watch(namespace, type_name, id_, WatchOptions())
-        subscription.ready = ready
+        subscription.ready = bell.ring
         try:
             while True:
                 for event in subscription.poll():
                     if event.kind == DESTROYED or event.resource is None or not event.resource.finalizers:
                         return
-                await waiting.wait()
-                waiting.clear()
+                await bell.heard()
         finally:
             subscription.close()
 
