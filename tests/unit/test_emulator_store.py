@@ -156,6 +156,16 @@ def test_put_creates_replaces_and_leaves_equal_content_alone(store):
     assert (changed.version, changed.labels, list(changed.decode().match_labels)) == ("2", {"l": "1"}, ["b"])
 
 
+def test_a_restored_resource_is_what_it_was(store):
+    other = Store(lambda: 7 * 10**9)
+    first = other.put("MachineClasses.omni.sidero.dev", "gpu", {"match_labels": ["a"]}, labels={"l": "1"})
+    moved = other.modify("default", first.type, "gpu", finalizers=("f",))
+    restored = store.restore(moved.wire)
+    assert restored.wire == moved.wire
+    assert (restored.version, restored.created, store.get("default", first.type, "gpu")) == ("2", (7, 0), restored)
+    assert store.restore(first.to_proto()).version == "1"
+
+
 def test_list_is_sorted_by_id_and_filtered(store):
     for id_ in ("b", "c", "a"):
         store.create(resource(id_))

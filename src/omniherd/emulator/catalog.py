@@ -21,9 +21,11 @@ JOIN_TOKEN = "w0mT3kV8yQe5ZrB1uHcN7xLpJ2sGfD9aXoRi6EtKq4M"  # noqa: S105 - a tok
 
 SIDEROLINK_ADDRESS = "fdae:41e4:649b:9303::1"
 
+_TALOS_VERSIONS = "TalosVersions.omni.sidero.dev"
+
 _OWNERS = {
     "Namespaces.meta.cosi.dev": "meta",
-    "TalosVersions.omni.sidero.dev": "VersionsController",
+    _TALOS_VERSIONS: "VersionsController",
     "KubernetesVersions.omni.sidero.dev": "VersionsController",
     "InstallationMedias.omni.sidero.dev": "InstallationMediaController",
 }
@@ -64,9 +66,10 @@ def add_catalog(store: Store, account: str) -> None:
                 name: value.replace("{account}", account) if isinstance(value, str) else value
                 for name, value in spec.items()
             }
-            finalizers = ("TalosExtensionsController",) if type_name.startswith("TalosVersions") else ()
-            store.put(type_name, id_, fields, owner=owner, finalizers=finalizers)
-    for version in load_catalog()["TalosVersions.omni.sidero.dev"]:
+            store.put(type_name, id_, fields, owner=owner)
+            if type_name == _TALOS_VERSIONS:
+                store.put(type_name, id_, fields, owner=owner, finalizers=("TalosExtensionsController",))
+    for version in load_catalog()[_TALOS_VERSIONS]:
         store.put(
             "TalosExtensions.omni.sidero.dev",
             version,
@@ -138,12 +141,8 @@ def _add_settings(store: Store, account: str) -> None:
 
 
 def _add_join_token(store: Store) -> None:
-    store.put(
-        "JoinTokens.omni.sidero.dev",
-        JOIN_TOKEN,
-        {"name": "initial token"},
-        finalizers=("JoinTokenStatusController",),
-    )
+    for finalizers in ((), ("JoinTokenStatusController",)):
+        store.put("JoinTokens.omni.sidero.dev", JOIN_TOKEN, {"name": "initial token"}, finalizers=finalizers)
     store.put(
         "JoinTokenStatuses.omni.sidero.dev",
         JOIN_TOKEN,

@@ -52,6 +52,9 @@ def judge_config_patch(text: str) -> list[str]:
         mark = getattr(error, "problem_mark", None)
         line = 1 if mark is None else mark.line + 1
         return [f"yaml: line {line}: {getattr(error, 'problem', None) or error}"]
+    except (ValueError, OverflowError, RecursionError) as error:
+        # Values that look like dates or numbers and are none, and nests too deep to read.
+        return [f"yaml: {error}"]
     found = [(node.start_mark.line + 1, document) for node, document in zip(nodes, documents, strict=True) if document]
     if not found:
         return ["config not found"]

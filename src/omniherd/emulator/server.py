@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from omniherd.emulator.auth import Keyring
 
 __all__ = ["Bell", "Incoming", "Method", "Server", "StreamMethod", "UnaryMethod"]
+
+_log = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 32 * 1024 * 1024
 STREAM_LIMIT = 250
@@ -324,6 +327,9 @@ def _handler(server: Server) -> Any:
             return await work
         except StateError as error:
             await fail(context, error.code, error.message)
+        except Exception as error:  # noqa: BLE001 - a caller must get an answer; the log has the trace
+            _log.exception("the emulator failed on a call")
+            await fail(context, "INTERNAL", f"the emulator failed, which is a bug of omniherd: {error!r}")
 
     def unary(path: str, method: Any) -> Any:
         async def serve(data: bytes, context: Any) -> Any:

@@ -33,6 +33,7 @@ __all__ = ["StateService"]
 _NIL = "runtime error: invalid memory address or nil pointer dereference"
 _PREFIX = "/cosi.resource.State/"
 _INT64 = 1 << 63
+_DIGITS = 40
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
@@ -312,8 +313,7 @@ def _version(text: str) -> str:
         return text
     fault = "invalid syntax"
     if _INTEGER.fullmatch(text):
-        number = int(text)
-        if -_INT64 <= number < _INT64:
+        if len(text) <= _DIGITS and -_INT64 <= (number := int(text)) < _INT64:
             return str(number)
         fault = "value out of range"
     raise StateError("UNKNOWN", f'error parsing version: strconv.ParseInt: parsing "{text}": {fault}')

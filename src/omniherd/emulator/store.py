@@ -31,6 +31,8 @@ from omniherd.emulator.records import (
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from omniherd.wire import cosi_resource
+
 __all__ = ["CAPACITY", "Clock", "Match", "Store", "Subscription", "WatchOptions"]
 
 Clock = Callable[[], int]
@@ -425,6 +427,39 @@ class Store:
             if _same(current, changed):
                 return current
             return self._replace(current, changed)
+
+    def restore(self, resource: cosi_resource.Resource | bytes) -> Stored:
+        """Store a resource as it was somewhere else: version, times, owner and all; for fixtures and exports.
+
+        Args:
+            resource: The resource as it came over the wire, a message or encoded.
+        """
+        from omniherd._core.pool import message
+
+        proto: Any = message("cosi.resource.Resource").FromString(resource) if isinstance(resource, bytes) else resource
+        metadata = proto.metadata
+        with self.lock:
+            kind = self._kind(metadata.namespace, metadata.type)
+            current = kind.resources.get(metadata.id)
+            stored = Stored(
+                metadata.namespace,
+                metadata.type,
+                metadata.id,
+                metadata.version,
+                metadata.owner,
+                metadata.phase,
+                (metadata.created.seconds, metadata.created.nanos),
+                (metadata.updated.seconds, metadata.updated.nanos),
+                tuple(metadata.finalizers),
+                dict(metadata.labels),
+                dict(metadata.annotations),
+                proto.spec.proto_spec,
+                proto.spec.yaml_spec,
+            )
+            kind.resources[stored.id] = stored
+            kind.sorted_ids = None
+            self._record(kind, Event(CREATED if current is None else UPDATED, stored, old=current))
+            return stored
 
     def modify(self, namespace: str, type_name: str, id_: str, **changes: Any) -> Stored | None:
         """Change fields of a resource whoever owns it; None when it is gone. For controllers."""
