@@ -1,0 +1,114 @@
+"""Run one command: load its module, parse its words, and say in one line what went wrong."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from omniherd.cli.table import Entry
+    from omniherd.errors import OmniError
+
+__all__ = ["describe", "run_command"]
+
+
+def run_command(found: Entry, path: str, words: list[str]) -> int:
+    """Run a command.
+
+    Args:
+        found: Its row in the table.
+        path: Its name with those of its groups.
+        words: What stands behind it, flags and words.
+
+    Returns:
+        The exit code.
+    """
+    from omniherd.errors import OmniError
+
+    # Python turns SIGINT into KeyboardInterrupt; SIGTERM ends a command the same way, so that streams are closed.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command: click.Command = getattr(importlib.import_module(f"omniherd.cli.{found.module}"), found.attribute)
+        with command.make_context(path, words) as context:
+            command.invoke(context)
+            sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        return _say(
+            f"{error.format_message()} (see '{path} --help')" if _needs_pointer(error) else error.format_message()
+        )
+    except click.ClickException as error:
+        return _say(error.format_message())
+    except OmniError as error:
+        return _say(describe(error))
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`); whatever else would be written goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _say(f"open{where}: {(error.strerror or str(error)).lower()}")
+    return 0
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _needs_pointer(error: click.UsageError) -> bool:
+    return error.message.startswith(("unknown command", "unknown flag", "unknown shorthand"))
+
+
+def _say(text: str) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(f"Error: {text}\n")
+    return 1
+
+
+# Go's names of gRPC codes, as omnictl shows them.
+_GO_CODES = {
+    "CANCELLED": "Canceled",
+    "UNKNOWN": "Unknown",
+    "INVALID_ARGUMENT": "InvalidArgument",
+    "DEADLINE_EXCEEDED": "DeadlineExceeded",
+    "NOT_FOUND": "NotFound",
+    "ALREADY_EXISTS": "AlreadyExists",
+    "PERMISSION_DENIED": "PermissionDenied",
+    "RESOURCE_EXHAUSTED": "ResourceExhausted",
+    "FAILED_PRECONDITION": "FailedPrecondition",
+    "ABORTED": "Aborted",
+    "OUT_OF_RANGE": "OutOfRange",
+    "UNIMPLEMENTED": "Unimplemented",
+    "INTERNAL": "Internal",
+    "UNAVAILABLE": "Unavailable",
+    "DATA_LOSS": "DataLoss",
+    "UNAUTHENTICATED": "Unauthenticated",
+}
+
+
+def describe(error: OmniError) -> str:
+    """Return an error as the command line says it.
+
+    A server's refusal stands word for word behind its code, as omnictl shows it; failures on this side say what to do.
+
+    Args:
+        error: The error.
+    """
+    from omniherd.errors import APIError, DeadlineExceeded, Unauthenticated, Unavailable, WaitTimeout
+
+    text = error.message
+    if isinstance(error, APIError) and error.code is not None and not isinstance(error, Unavailable):
+        text = f"rpc error: code = {_GO_CODES.get(error.code, error.code)} desc = {text}"
+        if not isinstance(error, (Unauthenticated, DeadlineExceeded)):
+            return text
+    if error.hint is None or isinstance(error, WaitTimeout):
+        return text
+    return f"{text} ({error.hint})"

@@ -1,0 +1,83 @@
+"""Every command in one static table: names, aliases, one line of help, and where the code is.
+
+`omniherd --help` is made from this table alone, so that it starts as fast as Python does.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ROOT", "Entry"]
+
+
+class Entry:
+    """A command or a group of commands.
+
+    Attributes:
+        name: Its name on the command line.
+        summary: One line of help.
+        module: The module of `omniherd.cli` with the command, empty for a group.
+        aliases: Other names.
+        children: The commands of a group, by name.
+    """
+
+    __slots__ = ("aliases", "attribute", "children", "module", "name", "summary")
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        module: str = "",
+        *,
+        aliases: tuple[str, ...] = (),
+        children: tuple[Entry, ...] = (),
+    ) -> None:
+        self.name = name
+        self.summary = summary
+        self.module, _, self.attribute = module.partition(":")
+        self.aliases = aliases
+        self.children = {child.name: child for child in children}
+
+    def find(self, word: str) -> Entry | None:
+        """Return the command of a group by its name or an alias."""
+        found = self.children.get(word)
+        if found is not None:
+            return found
+        return next((child for child in self.children.values() if word in child.aliases), None)
+
+
+ROOT = Entry(
+    "omniherd",
+    "Work with Sidero Omni from the command line.",
+    children=(
+        Entry("apply", "Create or update resources from YAML files", "apply:apply"),
+        Entry(
+            "completion",
+            "Print a shell's completion script",
+            children=(
+                Entry("bash", "Print the completion script for bash", "completion:bash"),
+                Entry("fish", "Print the completion script for fish", "completion:fish"),
+                Entry("zsh", "Print the completion script for zsh", "completion:zsh"),
+            ),
+        ),
+        Entry(
+            "config",
+            "Show and change the omniconfig file",
+            children=(
+                Entry("add", "Add a context", "config:add"),
+                Entry("context", "Make a context the current one", "config:use", aliases=("use-context", "use")),
+                Entry("contexts", "List the contexts", "config:contexts", aliases=("get-contexts",)),
+                Entry("identity", "Set the identity of a context", "config:identity"),
+                Entry("info", "Show the current context", "config:info"),
+                Entry("merge", "Merge another omniconfig file into this one", "config:merge"),
+                Entry("new", "Write a new omniconfig file", "config:new"),
+                Entry("remove", "Remove a context", "config:remove"),
+                Entry("url", "Set the server of a context", "config:url"),
+            ),
+        ),
+        Entry("create", "Create resources from YAML files; existing ones are left alone", "apply:create"),
+        Entry("delete", "Delete resources and wait until they are gone", "delete:delete", aliases=("d",)),
+        Entry("edit", "Edit resources in an editor", "edit:edit"),
+        Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
+        Entry("get", "Show or watch resources", "get:get", aliases=("g",)),
+        Entry("version", "Show the versions of omniherd and of the server", "version:version"),
+    ),
+)
