@@ -16,7 +16,7 @@ async def main() -> None:
         print(f"created version {created.version}")
 
         try:
-            await omni.create(MachineClass(ID))
+            await omni.create(created)
         except AlreadyExists as error:
             print(f"refused: {error}")
 

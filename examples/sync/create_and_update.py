@@ -14,7 +14,7 @@ def main() -> None:
         print(f"created version {created.version}")
 
         try:
-            omni.create(MachineClass(ID))
+            omni.create(created)
         except AlreadyExists as error:
             print(f"refused: {error}")
 

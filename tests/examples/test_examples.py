@@ -40,7 +40,7 @@ EXPECTED = {
     "version_tracking": [": ['site = lab']", ": ['site = lab', 'gpu = b200']"],
     "create_and_update": [
         "created version 1",
-        "refused: resource MachineClasses.omni.sidero.dev(default/example-writing@undefined) already exists",
+        "refused: resource MachineClasses.omni.sidero.dev(default/example-writing@1) already exists",
         'update conflict: expected version "1", actual version "2"',
         "applied as version 3: ['site = fra']",
         "refused: * name should only contain letters, digits, dashes and underscores",

@@ -138,7 +138,7 @@ def group_help(node: Entry, path: str) -> str:
     if node is ROOT:
         lines += [
             "",
-            "The server and the identity come from OMNI_ENDPOINT and OMNI_SERVICE_ACCOUNT_KEY, or from the omniconfig file.",
+            "OMNI_ENDPOINT and OMNI_SERVICE_ACCOUNT_KEY name the server and the identity, else the omniconfig file does.",
             "omniherd is unofficial: it is not made by Sidero Labs.",
         ]
     return "\n".join(lines) + "\n"
