@@ -23,11 +23,12 @@ def make_changes(omni: Omni) -> None:
 def main() -> None:
     """Print what happens to one resource until it is gone."""
     with Omni.connect() as omni:
+        changes = threading.Thread(target=make_changes, args=(omni,))
         for event in omni.watch(MachineClass):
             if event.kind == "bootstrapped":
                 # Everything that existed has been reported; from here on it is news.
                 print("caught up")
-                threading.Thread(target=make_changes, args=(omni,)).start()
+                changes.start()
                 continue
             if event.resource.id != ID:
                 continue
@@ -39,6 +40,7 @@ def main() -> None:
             elif event.kind == "destroyed":
                 print("destroyed")
                 break
+        changes.join()
 
 
 if __name__ == "__main__":

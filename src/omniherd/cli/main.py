@@ -138,7 +138,7 @@ def group_help(node: Entry, path: str) -> str:
     if node is ROOT:
         lines += [
             "",
-            "OMNI_ENDPOINT and OMNI_SERVICE_ACCOUNT_KEY name the server and the identity, else the omniconfig file does.",
+            "OMNI_ENDPOINT and OMNI_SERVICE_ACCOUNT_KEY name server and identity, else the omniconfig file does.",
             "omniherd is unofficial: it is not made by Sidero Labs.",
         ]
     return "\n".join(lines) + "\n"
