@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, overload
 
 from omniherd._core.resource_table import TABLE, TypeInfo
+from omniherd._core.shapes import is_mapping
 from omniherd.errors import AmbiguousType, InputError, UnknownType
 
 if TYPE_CHECKING:
@@ -435,10 +436,11 @@ class Resource(Generic[SpecT]):
         data = self._spec_bytes()
         if data:
             copy.spec.proto_spec = data
-        if isinstance(self._spec, dict):
+        spec: Any = self._spec
+        if is_mapping(spec):
             from omniherd.yamlform import dump_spec_mapping
 
-            copy.spec.yaml_spec = dump_spec_mapping(cast("dict[str, Any]", self._spec))
+            copy.spec.yaml_spec = dump_spec_mapping(spec)
         return copy
 
     # --- forms ----------------------------------------------------------------------------------------------------
@@ -519,7 +521,7 @@ class Resource(Generic[SpecT]):
 
     def _comparable(self) -> Any:
         spec: Any = self._spec
-        return spec if isinstance(spec, dict) else self._spec_bytes()
+        return spec if is_mapping(spec) else self._spec_bytes()
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -24,8 +24,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
+from omniherd._core.shapes import is_mapping
 from omniherd.errors import SelectorError
 
 if TYPE_CHECKING:
@@ -245,8 +246,6 @@ class Selector:
         Raises:
             SelectorError: The text does not parse.
         """
-        from collections.abc import Mapping as AnyMapping
-
         if labels is None:
             return cls()
         if isinstance(labels, str):
@@ -255,9 +254,9 @@ class Selector:
             return labels
         if isinstance(labels, Term):
             return cls((labels,))
-        if isinstance(labels, AnyMapping):
+        if is_mapping(labels):
             return cls(tuple(Term(key, Operator.EQUAL, (value,)) for key, value in labels.items()))
-        return cls(tuple(labels))
+        return cls(tuple(cast("Iterable[Term]", labels)))
 
     def __and__(self, other: Selector) -> Selector:
         return Selector(self.terms + other.terms)

@@ -73,7 +73,7 @@ _SHA2 = frozenset({8, 9, 10})
 _BACKDATED = 60
 
 
-class SignatureRefused(CredentialError):  # noqa: N818  (errors here are named by what happened)
+class SignatureRefused(CredentialError):
     """A call's signature is not accepted.
 
     Omni tells a caller nothing but "invalid signature"; `reason` is for the log of whoever checked it.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from omniherd._core.shapes import is_mapping
 from omniherd.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def fill(message: Message, values: Mapping[str, Any], path: str = "spec") -> Non
 def _set(message: Message, field: Any, value: Any, path: str) -> None:
     name = field.name
     if _is_map(field):
-        if not isinstance(value, Mapping):
+        if not is_mapping(value):
             raise TypeError(f"expected a mapping, got {type(value).__name__}")
         message.ClearField(name)
         target = getattr(message, name)
@@ -66,9 +67,7 @@ def _set(message: Message, field: Any, value: Any, path: str) -> None:
             else:
                 target[key] = _scalar(value_field, item)
     elif is_repeated(field):
-        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-            raise TypeError(f"expected a list, got {type(value).__name__}")
-        items = list(value)
+        items = _items(value)
         message.ClearField(name)
         target = getattr(message, name)
         for index, item in enumerate(items):
@@ -92,6 +91,13 @@ def is_repeated(field: Any) -> bool:
     return bool(field.label == field.LABEL_REPEATED)
 
 
+def _items(value: Any) -> list[Any]:
+    kind: type[Any] = type(value)
+    if issubclass(kind, (str, bytes, Mapping)) or not hasattr(kind, "__iter__"):
+        raise TypeError(f"expected a list, got {kind.__name__}")
+    return list(value)
+
+
 def _is_map(field: Any) -> bool:
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
@@ -108,7 +114,7 @@ def _scalar(field: Any, value: Any) -> Any:
 
 def _assign_message(child: Message, value: Any, path: str) -> None:
     full_name = child.DESCRIPTOR.full_name
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         fill(child, value, path)
     elif hasattr(value, "SerializeToString"):
         if value.DESCRIPTOR.full_name != full_name:

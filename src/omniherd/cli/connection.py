@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omniherd.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from omniherd import Omni
 
@@ -52,7 +52,7 @@ def refuse_read_only(settings: Settings, what: str) -> None:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, *, checks: bool = True) -> Iterator[Omni]:
+def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
     """Connect; on the way say what the server wants its users to know.
 
     Args:

@@ -19,7 +19,7 @@ _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
 
-class _Bool(click.ParamType):
+class _Bool(click.ParamType[bool]):
     """A boolean that may be written `--flag`, `--flag=true` and `--flag=false`."""
 
     name = "true|false"
@@ -37,7 +37,7 @@ class _Bool(click.ParamType):
 BOOL = _Bool()
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """A duration as Go writes it, `1h30m`, in seconds."""
 
     name = "duration"
@@ -89,7 +89,7 @@ def flag(*names: str, help: str) -> Callable[[Any], Any]:  # noqa: A002 - click'
 
 def global_flags() -> list[click.Option]:
     """Return the flags that every command takes."""
-    hidden = {"expose_value": True, "hidden": True, "show_default": False}
+    hidden: dict[str, Any] = {"expose_value": True, "hidden": True, "show_default": False}
     return [
         click.Option(["--ca"], default=None, **hidden),
         click.Option(["--context"], default=None, **hidden),

@@ -66,7 +66,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _find(words: list[str]) -> tuple[Entry, str, list[str]]:
     """Walk down the table along the words; flags may stand before, between and after the names of commands."""
-    node, path, rest = ROOT, "omniherd", []
+    node, path = ROOT, "omniherd"
+    rest: list[str] = []
     position = 0
     while position < len(words):
         word = words[position]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omniherd._core.gojson import float_text, time_text
+from omniherd._core.shapes import is_list, is_mapping
 from omniherd.yamlform.scalars import allows_literal, double_quote, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["dump", "literal_block", "natural_key"]
 
@@ -52,13 +55,13 @@ class _Writer:
 
     def node(self, value: Any, indent: int, *, in_sequence: bool, top: bool = False) -> None:
         """Write a value; what is before it on its line has been written."""
-        if isinstance(value, Mapping):
+        if is_mapping(value):
             if not value:
                 self.parts.append("{}" if top or in_sequence else " {}")
                 return
             column = self.deeper(indent, in_sequence=in_sequence)
             self.mapping(value, column, first_inline=top or in_sequence)
-        elif isinstance(value, (list, tuple)):
+        elif is_list(value):
             if not value:
                 self.parts.append("[]" if top or in_sequence else " []")
                 return
@@ -84,10 +87,10 @@ class _Writer:
         self.parts.append(f"? {self.scalar(key, column, in_sequence=False)}\n{' ' * column}:")
         inner = self.deeper(column, in_sequence=False)
         pad = " " * (inner - column - 1)
-        if isinstance(value, Mapping) and value:
+        if is_mapping(value) and value:
             self.parts.append(pad)
             self.mapping(value, inner, first_inline=True)
-        elif isinstance(value, (list, tuple)) and value:
+        elif is_list(value) and value:
             self.parts.append(pad)
             self.sequence(value, inner, first_inline=True)
         else:

@@ -59,7 +59,7 @@ def _loader_class() -> Any:
     from yaml.scanner import Scanner
 
     class Resolver(BaseResolver):
-        def resolve(self, kind: Any, _value: Any, implicit: Any) -> Any:
+        def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:  # noqa: ARG002 - what PyYAML calls it with
             if kind is yaml.ScalarNode:
                 return "" if implicit[0] else _QUOTED
             return ""

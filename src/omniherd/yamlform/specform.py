@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from omniherd._core.resource_table import NEWER_FIELDS
+from omniherd._core.shapes import is_list
 from omniherd._core.spec_mapping import is_repeated
 from omniherd.errors import YAMLError
 from omniherd.yamlform.goyaml import Scalar
@@ -291,7 +292,7 @@ def _fill_map(message: Message, field: Any, value: Any, path: str) -> None:
 
 
 def _fill_list(message: Message, field: Any, value: Any, path: str) -> None:
-    if not isinstance(value, list):
+    if not is_list(value) or isinstance(value, Scalar):
         raise _fail(path, "a list", value)
     target = getattr(message, field.name)
     for index, item in enumerate(value):
@@ -337,7 +338,7 @@ def _read_float(value: Any) -> float:
 def _read_bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
-    if isinstance(value, list):
+    if is_list(value):
         return bytes(one.value if isinstance(one, Scalar) else one for one in value)
     raise TypeError
 
