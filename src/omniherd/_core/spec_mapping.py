@@ -92,9 +92,9 @@ def is_repeated(field: Any) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    kind: type[Any] = type(value)
-    if issubclass(kind, (str, bytes, Mapping)) or not hasattr(kind, "__iter__"):
-        raise TypeError(f"expected a list, got {kind.__name__}")
+    no_list = isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__")
+    if no_list:
+        raise TypeError(f"expected a list, got {type(value).__name__}")
     return list(value)
 
 
