@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from omniherd._core.shapes import is_mapping
+from omniherd._core.shapes import is_items, is_mapping
 from omniherd.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.message import Message
 
 __all__ = ["fill", "is_repeated"]
@@ -67,7 +68,9 @@ def _set(message: Message, field: Any, value: Any, path: str) -> None:
             else:
                 target[key] = _scalar(value_field, item)
     elif is_repeated(field):
-        items = _items(value)
+        if not is_items(value):
+            raise TypeError(f"expected a list, got {type(value).__name__}")
+        items = list(value)
         message.ClearField(name)
         target = getattr(message, name)
         for index, item in enumerate(items):
@@ -89,13 +92,6 @@ def is_repeated(field: Any) -> bool:
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)
     return bool(field.label == field.LABEL_REPEATED)
-
-
-def _items(value: Any) -> list[Any]:
-    no_list = isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__")
-    if no_list:
-        raise TypeError(f"expected a list, got {type(value).__name__}")
-    return list(value)
 
 
 def _is_map(field: Any) -> bool:
