@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import os
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
+    from omniherd import AsyncOmni, Omni
     from omniherd.emulator.auth import Keyring
     from omniherd.emulator.server import Server
     from omniherd.emulator.store import Clock, Store
@@ -131,6 +132,31 @@ class Emulator:
     def environment(self) -> dict[str, str]:
         """Return the environment variables that lead a client here."""
         return {"OMNI_ENDPOINT": self.endpoint, "OMNI_SERVICE_ACCOUNT_KEY": self.service_account_key}
+
+    def connect(self, **options: Any) -> Omni:
+        """Return a client that is connected to this emulator, as an Admin.
+
+        Args:
+            **options: What `Omni.connect` takes besides the server and the key.
+
+        Example:
+            >>> with Emulator() as emulator, emulator.connect() as omni:
+            ...     [cluster.id for cluster in omni.list("clusters")]
+            ['edge-lab', 'prod', 'staging']
+        """
+        from omniherd import Omni
+
+        return Omni.connect(self.endpoint, service_account_key=self.service_account_key, **options)
+
+    def connect_async(self, **options: Any) -> AsyncOmni:
+        """Return an async client that is connected to this emulator, as an Admin.
+
+        Args:
+            **options: What `AsyncOmni.connect` takes besides the server and the key.
+        """
+        from omniherd import AsyncOmni
+
+        return AsyncOmni.connect(self.endpoint, service_account_key=self.service_account_key, **options)
 
     def add_service_account(self, name: str, role: str = "Admin") -> str:
         """Make a service account; return its key as `OMNI_SERVICE_ACCOUNT_KEY` takes it.
