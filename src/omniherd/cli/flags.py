@@ -133,6 +133,8 @@ class Command(click.Command):
         if any(word in {"-h", "--help"} for word in args[: args.index("--") if "--" in args else None]):
             return super().parse_args(ctx, ["--help"])
         flags, words = self._scan(ctx, args)
+        for name, value in flags:
+            self._check(ctx, name, value)
         self._count(ctx, len(words), words)
         given = {name for name, _ in flags}
         missing = [name for name in self.required if name not in given]
@@ -147,8 +149,6 @@ class Command(click.Command):
                     f"[{' '.join(both)}] were all set",
                     ctx,
                 )
-        for name, value in flags:
-            self._check(ctx, name, value)
         canonical = [f"--{name}={value}" for name, value in flags]
         return super().parse_args(ctx, [*canonical, "--", *words])
 
@@ -227,8 +227,6 @@ class Command(click.Command):
             text = f"requires at least {low} arg(s), only received {received}"
         elif low == high:
             text = f"accepts {low} arg(s), received {received}"
-        elif low == 0 and received > high:
-            text = f"accepts at most {high} arg(s), received {received}"
         else:
             text = f"accepts between {low} and {high} arg(s), received {received}"
         raise click.UsageError(text, ctx)

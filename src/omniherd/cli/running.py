@@ -12,9 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from omniherd.cli.table import Entry
-    from omniherd.errors import OmniError
 
-__all__ = ["describe", "run_command"]
+__all__ = ["run_command"]
 
 
 def run_command(found: Entry, path: str, words: list[str]) -> int:
@@ -28,6 +27,7 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
     Returns:
         The exit code.
     """
+    from omniherd.cli.failures import describe, os_text
     from omniherd.errors import OmniError
 
     # Python turns SIGINT into KeyboardInterrupt; SIGTERM ends a command the same way, so that streams are closed.
@@ -54,8 +54,9 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        return _say(f"open{where}: {(error.strerror or str(error)).lower()}")
+        return _say(os_text(error))
+    except RecursionError:
+        return _say("the input is nested too deeply")
     return 0
 
 
@@ -71,44 +72,3 @@ def _say(text: str) -> int:
     sys.stdout.flush()
     sys.stderr.write(f"Error: {text}\n")
     return 1
-
-
-# Go's names of gRPC codes, as omnictl shows them.
-_GO_CODES = {
-    "CANCELLED": "Canceled",
-    "UNKNOWN": "Unknown",
-    "INVALID_ARGUMENT": "InvalidArgument",
-    "DEADLINE_EXCEEDED": "DeadlineExceeded",
-    "NOT_FOUND": "NotFound",
-    "ALREADY_EXISTS": "AlreadyExists",
-    "PERMISSION_DENIED": "PermissionDenied",
-    "RESOURCE_EXHAUSTED": "ResourceExhausted",
-    "FAILED_PRECONDITION": "FailedPrecondition",
-    "ABORTED": "Aborted",
-    "OUT_OF_RANGE": "OutOfRange",
-    "UNIMPLEMENTED": "Unimplemented",
-    "INTERNAL": "Internal",
-    "UNAVAILABLE": "Unavailable",
-    "DATA_LOSS": "DataLoss",
-    "UNAUTHENTICATED": "Unauthenticated",
-}
-
-
-def describe(error: OmniError) -> str:
-    """Return an error as the command line says it.
-
-    A server's refusal stands word for word behind its code, as omnictl shows it; failures on this side say what to do.
-
-    Args:
-        error: The error.
-    """
-    from omniherd.errors import APIError, DeadlineExceeded, Unauthenticated, Unavailable, WaitTimeout
-
-    text = error.message
-    if isinstance(error, APIError) and error.code is not None and not isinstance(error, Unavailable):
-        text = f"rpc error: code = {_GO_CODES.get(error.code, error.code)} desc = {text}"
-        if not isinstance(error, (Unauthenticated, DeadlineExceeded)):
-            return text
-    if error.hint is None or isinstance(error, WaitTimeout):
-        return text
-    return f"{text} ({error.hint})"

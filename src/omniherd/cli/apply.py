@@ -1,0 +1,161 @@
+"""`omniherd apply` and `omniherd create`: resources from files to the server."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from omniherd.cli.connection import Settings, connected, refuse_read_only
+from omniherd.cli.failures import os_text, rpc_text
+from omniherd.cli.flags import command, flag, option
+from omniherd.errors import AlreadyExists, NotFound, OmniError, PermissionDenied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from omniherd import Omni
+    from omniherd.resource import Resource
+
+__all__ = ["Step", "apply", "create", "plan"]
+
+
+class Step(NamedTuple):
+    """What is to be done for a document.
+
+    Attributes:
+        verb: `create`, `update` or `nothing`.
+        wanted: What is sent.
+        stored: What is there, if anything was found.
+        denied: Why it is not known whether anything is there.
+    """
+
+    verb: str
+    wanted: Resource[Any]
+    stored: Resource[Any] | None = None
+    denied: PermissionDenied | None = None
+
+
+def plan(wanted: Resource[Any], read: Callable[[], Resource[Any]]) -> Step:
+    """Decide what a document demands.
+
+    The stored version is taken; stored finalizers are kept where the document names none.
+
+    Args:
+        wanted: The document.
+        read: Gets the stored resource.
+
+    Raises:
+        APIError: It cannot be read.
+    """
+    from omniherd.cli.output.changes import same_wish
+
+    try:
+        stored = read()
+    except NotFound:
+        return Step("create", wanted)
+    except PermissionDenied as error:
+        # Some types can be written and not read.
+        return Step("create", wanted, denied=error)
+    result = wanted.copy()
+    result.metadata.version = stored.version
+    if not result.finalizers:
+        result.finalizers = list(stored.finalizers)
+    return Step("nothing" if same_wish(stored, result) else "update", result, stored)
+
+
+_FILE = option("-f", "--file", metavar="PATH", help="file, directory (*.yaml, *.yml in it) or - for standard input")
+_DRY_RUN = flag("-d", "--dry-run", help="send nothing; say what would be done")
+_VERBOSE = flag("-v", "--verbose", help="say what is done")
+
+
+@command(required=("file",))
+@_FILE
+@_DRY_RUN
+@_VERBOSE
+def apply(**values: Any) -> None:
+    """Create or update resources from YAML. What is as it should be is not written again."""
+    _each(Settings(values), values, _apply, "apply")
+
+
+@command(required=("file",))
+@_FILE
+@_DRY_RUN
+@_VERBOSE
+def create(**values: Any) -> None:
+    """Create resources from YAML; one that exists already is an error."""
+    _each(Settings(values), values, _create, "create")
+
+
+def _each(
+    settings: Settings, values: dict[str, Any], write: Callable[[Omni, Resource[Any], bool, bool], None], verb: str
+) -> None:
+    from omniherd.cli.documents import discover, read_resources
+
+    dry_run: bool = values["dry_run"]
+    verbose: bool = dry_run or values["verbose"]
+    if not dry_run:
+        refuse_read_only(settings, f"`{verb}`")
+    with connected(settings) as omni:
+        files = discover(values["file"])
+        _say(verbose, f"Processing {len(files)} resource file(s)\n")
+        for file in files:
+            _say(verbose, f"Applying resources from: {file}\n")
+            try:
+                for resource in read_resources(file):
+                    write(omni, resource, dry_run, verbose)
+            except (OmniError, OSError) as error:
+                told = os_text(error) if isinstance(error, OSError) else rpc_text(error)
+                hint = None if isinstance(error, OSError) else error.hint
+                # What was sent before stays; which file stopped it must be told.
+                raise OmniError(f'failed to apply resources from file "{file}": {told}', hint=hint) from error
+
+
+def _say(verbose: bool, text: str) -> None:
+    if verbose:
+        sys.stdout.write(text)
+
+
+def _apply(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) -> None:
+    from omniherd.cli.output import changes
+
+    step = plan(resource, lambda: omni.get(resource.type, resource.id, namespace=resource.namespace))
+    if step.stored is None:
+        _say(verbose, changes.created(step.wanted))
+    else:
+        _say(verbose, changes.updated(step.stored, step.wanted, colour=sys.stdout.isatty()))
+    if dry_run or step.verb == "nothing":
+        return
+    try:
+        if step.verb == "create":
+            omni.create(step.wanted)
+        else:
+            omni.update(step.wanted)
+    except AlreadyExists as error:
+        if step.denied is None:
+            raise _failed(step, error) from error
+        raise OmniError(
+            f"resource '{resource.id}' '{resource.type}' already exists and cannot be read "
+            f"({rpc_text(step.denied)}); destroy it before applying again",
+            hint=step.denied.hint,
+        ) from error
+    except OmniError as error:
+        raise _failed(step, error) from error
+
+
+def _create(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) -> None:
+    from omniherd.cli.output import changes
+
+    _say(verbose, changes.created(resource))
+    if dry_run:
+        return
+    try:
+        omni.create(resource)
+    except OmniError as error:
+        raise _failed(Step("create", resource), error) from error
+
+
+def _failed(step: Step, error: OmniError) -> OmniError:
+    wanted = step.wanted
+    return OmniError(
+        f"failed to {step.verb} resource '{wanted.id}' '{wanted.type}': {rpc_text(error)}", hint=error.hint
+    )

@@ -1,0 +1,145 @@
+"""`omniherd delete`: tear resources down and wait until they are gone."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from omniherd.cli.connection import Settings, connected, refuse_read_only
+from omniherd.cli.failures import describe
+from omniherd.cli.flags import Seconds, command, flag, option
+from omniherd.errors import DeleteTimeout, InputError, NotFound, OmniError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from omniherd import Omni
+
+__all__ = ["Outcome", "delete", "delete_each", "delete_one"]
+
+_CONCURRENCY = 8
+# After so many seconds a person wants to know what the wait is for.
+_PATIENCE = 10.0
+
+
+class Outcome(NamedTuple):
+    """What became of a resource.
+
+    Attributes:
+        line: What is said of it.
+        error: Why it is still there, or None.
+    """
+
+    line: str = ""
+    error: OmniError | None = None
+
+
+@command(minimum=1, maximum=None, exclusive=(("all", "selector"),))
+@click.argument("words", nargs=-1, metavar="TYPE [ID...]")
+@flag("--all", help="every resource of the type")
+@option("-l", "--selector", metavar="TERMS", help="label selector; not looked at when ids are given")
+@option("-n", "--namespace", metavar="NAME", help="namespace, by default the one of the type")
+@option("--wait-timeout", type=Seconds(), default=0.0, metavar="DURATION", help="give up after so long; 0 waits on")
+def delete(**values: Any) -> None:
+    """Delete resources of a TYPE and wait until they are gone; say what holds them while it takes long."""
+    from omniherd.selectors import parse
+
+    settings = Settings(values)
+    word, *ids = values["words"]
+    selector, everything = values["selector"], values["all"]
+    if not ids and not everything and not selector:
+        raise InputError("either resource ID or one of --all or --selector flags must be specified")
+    refuse_read_only(settings, "`delete`")
+    terms = parse("" if ids else selector)
+    if not ids and not everything and not terms.terms:
+        raise InputError("the selector is empty, it would match everything", hint="--all deletes everything")
+    with connected(settings) as omni:
+        from omniherd.cli.types import resolve_type
+
+        definition = resolve_type(omni, word)
+        namespace = values["namespace"] or definition.namespace
+        if not ids:
+            ids = [found.id for found in omni.list(definition.type, namespace=namespace, labels=terms)]
+        limit = values["wait_timeout"] or None
+
+        def one(ident: str) -> Outcome:
+            return delete_one(omni, (definition.type, namespace, ident), limit, _say)
+
+        failed = [outcome.error for outcome in delete_each(ids, one, _say) if outcome.error is not None]
+    for error in failed[1:]:
+        _say(f"Error: {describe(error)}")
+    if failed:
+        raise failed[0]
+
+
+def delete_each(ids: Iterable[str], one: Callable[[str], Outcome], say: Callable[[str], None]) -> list[Outcome]:
+    """Delete several at a time; say each one's line as soon as it is known.
+
+    Args:
+        ids: Their ids.
+        one: Deletes one.
+        say: Prints a line.
+    """
+
+    def told(ident: str) -> Outcome:
+        outcome = one(ident)
+        if outcome.line:
+            say(outcome.line)
+        return outcome
+
+    unique = list(dict.fromkeys(ids))
+    if len(unique) <= 1:
+        return [told(ident) for ident in unique]
+    with ThreadPoolExecutor(_CONCURRENCY) as workers:
+        try:
+            return list(workers.map(told, unique))
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def delete_one(omni: Omni, key: tuple[str, str, str], limit: float | None, say: Callable[[str], None]) -> Outcome:
+    """Delete one resource; while it takes long, say what it waits for.
+
+    Args:
+        omni: The client.
+        key: Its type, namespace and id.
+        limit: Seconds after which to give up; None for never.
+        say: Prints a line.
+    """
+    kind, namespace, ident = key
+    began = time.monotonic()
+    seen = False
+    last = ""
+    while True:
+        left = _PATIENCE if limit is None else min(_PATIENCE, max(0.0, limit - (time.monotonic() - began)))
+        try:
+            omni.delete(kind, ident, namespace=namespace, timeout=left)
+        except NotFound:
+            return Outcome(f"{'destroyed' if seen else 'not found:'} {kind} {ident}")
+        except DeleteTimeout as error:
+            seen = True
+            if limit is not None and time.monotonic() - began >= limit:
+                return Outcome(error=error)
+            held = str(error).partition(": ")[2]
+            if held != last:
+                say(f"waiting for {kind} {ident}: {held}")
+                last = held
+        except OmniError as error:
+            return Outcome(error=error)
+        else:
+            return Outcome(f"destroyed {kind} {ident}")
+
+
+_LOCK = threading.Lock()
+
+
+def _say(line: str) -> None:
+    with _LOCK:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

@@ -1,0 +1,64 @@
+"""`omniherd emulator`: an Omni-compatible server on this machine."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Any
+
+from omniherd.cli.connection import Settings
+from omniherd.cli.flags import command, flag, option
+from omniherd.errors import InputError
+
+__all__ = ["emulator", "environment_text", "split_address"]
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`; a host in brackets may hold colons.
+
+    Raises:
+        InputError: It has another form, or the port is out of range.
+
+    Example:
+        >>> split_address("127.0.0.1:0")
+        ('127.0.0.1', 0)
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise InputError(f"--listen wants HOST:PORT, not {text!r}", hint="port 0 picks a free one: 127.0.0.1:0")
+    return host, int(port)
+
+
+def environment_text(variables: dict[str, str]) -> str:
+    """Return environment variables as lines `NAME=value`."""
+    return "".join(f"{name}={value}\n" for name, value in variables.items())
+
+
+@command()
+@option("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="loopback address; port 0 picks a free one")
+@option("--ready-file", metavar="FILE", help="write the environment lines there once it serves")
+@flag("--no-fleet", help="start empty")
+@flag("--any-type", help="admit resource types that Omni does not have")
+def emulator(**values: Any) -> None:
+    """Serve an Omni of your own on this machine, until Ctrl-C. Its state is gone with it."""
+    from omniherd._core.files import write_atomic
+    from omniherd.emulator import Emulator
+
+    Settings(values)
+    host, port = split_address(values["listen"])
+    done = threading.Event()
+    before = {number: signal.signal(number, lambda *_: done.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with Emulator(seed_fleet=not values["no_fleet"], host=host, port=port, any_type=values["any_type"]) as server:
+            text = environment_text(server.environment())
+            if values["ready_file"]:
+                write_atomic(values["ready_file"], text, 0o600)
+            sys.stdout.write("".join(f"export {line}\n" for line in text.splitlines()))
+            sys.stdout.flush()
+            sys.stderr.write(f"serving on {server.endpoint}; stop with Ctrl-C\n")
+            done.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,121 @@
+"""`omniherd get`: show or watch resources."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from omniherd.cli.connection import Settings, connected
+from omniherd.cli.flags import command, flag, option
+from omniherd.errors import InputError
+
+if TYPE_CHECKING:
+    from omniherd import Omni
+    from omniherd.cli.output.printers import Printer
+    from omniherd.cli.types import Definition
+    from omniherd.selectors import Selector
+
+__all__ = ["get"]
+
+
+class _Query(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        ident: One resource's id, or None for the kind.
+        namespace: The namespace, `""` for the type's own.
+        terms: The label selector.
+        regexp: The expression on ids, or None.
+    """
+
+    ident: str | None
+    namespace: str
+    terms: Selector
+    regexp: str | None
+
+
+@command(minimum=1, maximum=2)
+@click.argument("words", nargs=-1, metavar="TYPE [ID]")
+@option("-o", "--output", default="table", metavar="FORMAT", help="table, yaml, json or jsonpath=TEMPLATE")
+@flag("-w", "--watch", help="go on with changes as they happen, until Ctrl-C")
+@option("-l", "--selector", metavar="TERMS", help="label selector: a=b, a!=b, 'a in (x, y)', a, !a, 'a > 4GiB'")
+@option("--id-match-regexp", metavar="REGEXP", help="RE2 expression that is found somewhere in the id")
+@option("-n", "--namespace", metavar="NAME", help="namespace, by default the one of the type")
+def get(**values: Any) -> None:
+    """Show or watch resources of a TYPE: all, those that match, or the one of an ID.
+
+    A TYPE is a full name, or any of the short ones that `omniherd get resourcedefinitions` lists.
+    """
+    settings = Settings(values)
+    query = _query(values)
+    with connected(settings) as omni:
+        from omniherd.cli.output.printers import printer_for
+        from omniherd.cli.types import resolve_type
+
+        definition = resolve_type(omni, values["words"][0])
+        watch: bool = values["watch"]
+        printer = printer_for(values["output"], definition.columns, definition.display, watch=watch)
+        (_watch if watch else _show)(omni, definition, printer, query)
+
+
+def _query(values: dict[str, Any]) -> _Query:
+    from omniherd.selectors import parse
+
+    ident = values["words"][1] if len(values["words"]) > 1 else None
+    selector, regexp = values["selector"], values["id_match_regexp"]
+    if ident is not None and selector:
+        raise InputError("cannot specify both resource ID and selector")
+    if ident is not None and regexp:
+        raise InputError("cannot specify both resource ID and ID regexp")
+    if regexp:
+        from omniherd.cli.regexps import check_regexp
+
+        check_regexp(regexp)
+    return _Query(ident, values["namespace"], parse(selector), regexp or None)
+
+
+def _show(omni: Omni, definition: Definition, printer: Printer, query: _Query) -> None:
+    namespace = query.namespace or definition.namespace
+    write = sys.stdout.write
+    try:
+        if query.ident is not None:
+            found = [omni.get(definition.type, query.ident, namespace=namespace)]
+        else:
+            found = omni.list(definition.type, namespace=namespace, labels=query.terms, id_regexp=query.regexp)
+        for resource in found:
+            write(printer.add(resource))
+    finally:
+        # A header without rows stands for "asked, and nothing was shown", also when the server refused.
+        write(printer.flush())
+
+
+def _watch(omni: Omni, definition: Definition, printer: Printer, query: _Query) -> None:
+    watch = omni.watch(
+        definition.type,
+        query.ident,
+        namespace=query.namespace or definition.namespace,
+        labels=query.terms,
+        id_regexp=query.regexp,
+        on_expired="restart",
+    )
+    write = sys.stdout.write
+    caught_up = False
+    try:
+        with closing(watch):
+            for event in watch:
+                if event.kind == "bootstrapped":
+                    caught_up = True
+                elif event.kind != "noop":
+                    write(printer.add(event.resource, str(event.kind)))
+                if caught_up:
+                    write(printer.flush())
+                    sys.stdout.flush()
+    except KeyboardInterrupt:
+        # How a watch ends.
+        pass
+    finally:
+        write(printer.flush())
+        sys.stdout.flush()

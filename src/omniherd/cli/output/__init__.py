@@ -1,0 +1,1 @@
+"""What commands print: tables and documents. Pure: texts in, texts out."""

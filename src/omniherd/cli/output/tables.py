@@ -1,0 +1,84 @@
+"""Tables: cells side by side, each column as wide as its widest cell and three blanks; the last is not padded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Columns", "cell", "layout"]
+
+_PADDING = 3
+
+
+def layout(rows: Iterable[Sequence[str]]) -> str:
+    r"""Return rows as lines of a table.
+
+    Args:
+        rows: Rows of the same length.
+
+    Example:
+        >>> layout([("ID", "VERSION"), ("lab", "1")])
+        'ID    VERSION\nlab   1\n'
+    """
+    held = [tuple(row) for row in rows]
+    if not held:
+        return ""
+    widths = [max(map(len, column)) + _PADDING for column in zip(*held, strict=True)]
+    widths[-1] = 0
+    return "".join("".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + "\n" for row in held)
+
+
+def cell(values: Sequence[Any]) -> str:
+    """Return what a column shows for the values that its path found: lists and maps as compact JSON."""
+    from omniherd._core.gojson import dumps
+    from omniherd.jsonpath import text_of
+
+    shown = []
+    for value in values:
+        if isinstance(value, (dict, list)):
+            shown.append(dumps(value, indent=None))
+        elif value is None:
+            shown.append("null")
+        else:
+            shown.append(text_of(value))
+    return _one_line(" ".join(shown))
+
+
+def _one_line(text: str) -> str:
+    # A line end would break the table, an escape sequence could rewrite the terminal.
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+class Columns:
+    """The extra columns of a type, read out of specs.
+
+    Args:
+        columns: Titles and JSONPath templates into the spec's YAML form.
+    """
+
+    def __init__(self, columns: Iterable[tuple[str, str]]) -> None:
+        from omniherd.jsonpath import compile as compile_template
+
+        pairs = list(columns)
+        self.titles = tuple(title.upper() for title, _ in pairs)
+        self._templates = [compile_template(path) for _, path in pairs]
+
+    def cells(self, yaml_spec: str) -> tuple[str, ...]:
+        """Return the cells of a resource, given its spec in Omni's YAML form."""
+        if not self._templates:
+            return ()
+        from omniherd.errors import JSONPathError
+        from omniherd.yamlform import load
+
+        spec = load(yaml_spec) if yaml_spec else {}
+        cells = []
+        for template in self._templates:
+            try:
+                cells.append(cell([value for values in template.results(spec) for value in values]))
+            except JSONPathError:
+                cells.append("")
+        return tuple(cells)
