@@ -8,7 +8,9 @@ from omniherd.errors import APIError, DeadlineExceeded, OmniError, Unauthenticat
 
 __all__ = ["describe", "os_text", "rpc_text"]
 
+# What gRPC says of a refused connection, and what is said where a certificate was to be fetched first.
 _REFUSED = re.compile(r"ipv[46]:(?P<address>\S+): .*connection refused", re.IGNORECASE)
+_NOT_FETCHED = re.compile(r"cannot connect to (?P<url>\S+): connection refused", re.IGNORECASE)
 # Arguments of the Python interface, in the words of this one.
 _WORDS = (
     ("`insecure_skip_tls_verify=True`", "`--insecure-skip-tls-verify`"),
@@ -49,10 +51,30 @@ def rpc_text(error: OmniError) -> str:
     if not isinstance(error, APIError) or error.code is None:
         return str(error)
     if isinstance(error, Unavailable):
-        refused = _REFUSED.search(str(error.details.get("text", "")))
-        if refused is None:
+        address = _refused_address(error)
+        if not address:
             return str(error)
-        dial = f"transport: Error while dialing: dial tcp {refused['address']}: connect: connection refused"
+        dial = f"transport: Error while dialing: dial tcp {address}: connect: connection refused"
         return f'rpc error: code = Unavailable desc = connection error: desc = "{dial}"'
     code = "Canceled" if error.code == "CANCELLED" else "".join(map(str.capitalize, error.code.split("_")))
     return f"rpc error: code = {code} desc = {error}"
+
+
+def _refused_address(error: Unavailable) -> str:
+    """Return the address that refused a connection, or `""` when that is not what happened."""
+    refused = _REFUSED.search(str(error.details.get("text", "")))
+    if refused is not None:
+        return refused["address"]
+    refused = _NOT_FETCHED.fullmatch(error.message)
+    if refused is None:
+        return ""
+    import socket
+
+    from omniherd.credentials import Endpoint
+
+    endpoint = Endpoint.parse(refused["url"])
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return ""
+    return f"{found[0][4][0]}:{endpoint.port}"

@@ -49,7 +49,12 @@ def run(arguments: Sequence[str]) -> int:
     if not words or (words[0] in _HELP and len(words) == 1):
         sys.stdout.write(group_help(ROOT, "omniherd"))
         return 0
-    if words[0] in {"--version", "-V"}:
+    if words[0] == "__complete":
+        from omniherd.cli.completion import complete
+
+        complete(words[1:])
+        return 0
+    if words[0] in {"--version", "-v", "-V"}:
         from omniherd._version import __version__
 
         sys.stdout.write(f"omniherd {__version__}\n")
