@@ -11,9 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import generate_sync
-
 import generate_resources
+import generate_sync
 import generate_wire
 
 ROOT = Path(__file__).resolve().parent.parent
