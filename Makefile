@@ -57,7 +57,7 @@ generate: .venv/dev
 	$(BIN)/python tools/generate.py
 
 bench: .venv/dev
-	$(BIN)/python -m tests.perf
+	$(BIN)/python tests/perf/bench_state.py
 
 docs: .venv/dev
 	$(BIN)/python tools/build_docs.py
