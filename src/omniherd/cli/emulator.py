@@ -49,7 +49,11 @@ def emulator(**values: Any) -> None:
     Settings(values)
     host, port = split_address(values["listen"])
     done = threading.Event()
-    before = {number: signal.signal(number, lambda *_: done.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(_number: int, _frame: object) -> None:
+        done.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with Emulator(seed_fleet=not values["no_fleet"], host=host, port=port, any_type=values["any_type"]) as server:
             text = environment_text(server.environment())

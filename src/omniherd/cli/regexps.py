@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from omniherd.errors import InputError
 
 __all__ = ["check_regexp"]
@@ -28,7 +30,10 @@ def check_regexp(text: str) -> None:
     Example:
         >>> check_regexp("^lab-")
     """
-    import re2
+    from importlib import import_module
+
+    # It has no types.
+    re2: Any = import_module("re2")
 
     options = re2.Options()
     # It would write to standard error by itself.

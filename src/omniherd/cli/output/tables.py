@@ -35,7 +35,7 @@ def cell(values: Sequence[Any]) -> str:
     from omniherd._core.gojson import dumps
     from omniherd.jsonpath import text_of
 
-    shown = []
+    shown: list[str] = []
     for value in values:
         if isinstance(value, (dict, list)):
             shown.append(dumps(value, indent=None))
@@ -74,8 +74,8 @@ class Columns:
         from omniherd.errors import JSONPathError
         from omniherd.yamlform import load
 
-        spec = load(yaml_spec) if yaml_spec else {}
-        cells = []
+        spec: Any = load(yaml_spec) if yaml_spec else {}
+        cells: list[str] = []
         for template in self._templates:
             try:
                 cells.append(cell([value for values in template.results(spec) for value in values]))
