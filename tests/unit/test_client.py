@@ -6,8 +6,10 @@ import pytest
 
 import omniherd
 from omniherd import AsyncOmni, Omni
+from omniherd._core.sorting import sorted_resources
 from omniherd.emulator import Emulator
 from omniherd.errors import DeleteTimeout, InputError, NotFound, OmniError, VersionConflict
+from omniherd.resource import resource_class
 from omniherd.resources import Cluster, MachineClass
 
 
@@ -81,3 +83,18 @@ def test_delete_many_refuses_an_empty_selector(omni):
     for empty in ("", "  ", {}, None):
         with pytest.raises(InputError, match="needs a selector"):
             omni.delete_many(MachineClass, labels=empty)
+
+
+def test_sorting_by_attribute_paths_puts_what_has_no_value_last():
+    old, new, unset = (MachineClass(name, labels={"rank": name}) for name in ("old", "new", "unset"))
+    old.metadata.proto.created.seconds = 100
+    new.metadata.proto.created.seconds = 200
+    assert [one.id for one in sorted_resources([unset, new, old], "created")] == ["old", "new", "unset"]
+    assert [one.id for one in sorted_resources([unset, old, new], "-created")] == ["new", "old", "unset"]
+    assert [one.id for one in sorted_resources([old, new], "created.year")] == ["old", "new"]
+    assert [one.id for one in sorted_resources([unset, old], "created.year")] == ["old", "unset"]
+    things = [resource_class("Things.example.dev")(name, spec={"size": size}) for name, size in (("a", 2), ("b", 1))]
+    assert [one.id for one in sorted_resources(things, "spec.size")] == ["b", "a"]
+    assert [one.id for one in sorted_resources(things, "spec.nope")] == ["a", "b"]
+    with pytest.raises(InputError, match="cannot sort"):
+        sorted_resources([old, new], lambda one: one if one.id == "old" else 1)

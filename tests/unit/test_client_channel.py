@@ -330,6 +330,66 @@ def test_deadlines(signer):
         assert omni.get(MachineClass, "a", timeout=None).id == "a"
 
 
+# --- servers that lack a call -----------------------------------------------------------------------------------------
+
+
+def older_server():
+    """A server without the teardown calls and without watches, holding one resource."""
+    held = {"a": found("a")}
+
+    def answer(verb, request, context, number):
+        if verb in {"Teardown", "TeardownAndDestroy"}:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {verb} for service cosi.resource.State")
+        if verb == "Update":
+            held["a"] = cosi.UpdateRequest.FromString(request).new_resource
+            return cosi.UpdateResponse(resource=held["a"]).SerializeToString()
+        if verb == "Destroy":
+            assert held.pop("a").metadata.phase == "tearingDown"
+            return b""
+        if "a" not in held:
+            context.abort(grpc.StatusCode.NOT_FOUND, "resource MachineClasses(default/a@undefined) doesn't exist")
+        return cosi.GetResponse(resource=held["a"]).SerializeToString()
+
+    return held, answer
+
+
+@pytest.mark.parametrize("verb", ["delete", "teardown_and_destroy"])
+def test_a_teardown_is_made_by_an_update_where_the_call_is_missing(signer, verb):
+    held, answer = older_server()
+    with scripted(answer) as script, Omni.connect(script.endpoint, signer=signer) as omni:
+        getattr(omni, verb)(MachineClass, "a", timeout=10)
+        assert held == {}
+        with pytest.raises(NotFound):
+            getattr(omni, verb)(MachineClass, "a", timeout=10)
+
+
+@pytest.mark.parametrize("verb", ["delete", "teardown_and_destroy"])
+async def test_a_teardown_is_made_by_an_update_for_tasks_too(signer, verb):
+    held, answer = older_server()
+    with scripted(answer) as script:
+        async with AsyncOmni.connect(script.endpoint, signer=signer) as omni:
+            await getattr(omni, verb)(MachineClass, "a", timeout=10)
+            assert held == {}
+
+
+def test_finalizers_that_come_and_go_between_the_servers_steps(signer):
+    """The record has it: the server's own controller puts a finalizer on it for a moment."""
+
+    def answer(verb, request, context, number):
+        if verb == "Teardown":
+            return cosi.TeardownResponse(destroy_ready=True).SerializeToString()
+        if number == 2:
+            text = "resource C(default/a@2) has pending finalizers &[ClusterDestroyStatusController]"
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+        if number == 3:
+            context.abort(grpc.StatusCode.NOT_FOUND, "resource C(default/a@undefined) doesn't exist")
+        raise AssertionError(verb)
+
+    with scripted(answer) as script, Omni.connect(script.endpoint, signer=signer, retry=QUICK) as omni:
+        omni.teardown_and_destroy(Cluster, "a")
+        assert [verb for verb, _ in script.calls] == ["Teardown", "TeardownAndDestroy", "TeardownAndDestroy"]
+
+
 # --- watches that break -----------------------------------------------------------------------------------------------
 
 
@@ -446,6 +506,17 @@ def test_a_stream_that_is_closed_cannot_be_read(emulator):
         messages.close()
         with pytest.raises(Canceled):
             messages.read()
+
+
+def test_a_connection_that_another_thread_just_closed(emulator):
+    with connect(emulator) as omni:
+        omni.list(Cluster)
+        omni.channel._connection(0).close()
+        with pytest.raises(Canceled):
+            omni.get(Cluster, "a")
+        with pytest.raises(Canceled):
+            omni.list(Cluster)
+        assert sum(omni.channel.streams) == 0
 
 
 # --- processes and loops ----------------------------------------------------------------------------------------------

@@ -26,6 +26,16 @@ Metadata = tuple[tuple[str, str], ...]
 RPC_ERRORS: tuple[type[BaseException], ...] = (grpc.RpcError,)
 
 
+class _Closed(grpc.RpcError):  # type: ignore[misc]
+    """The connection was closed by another thread just before the call; grpc says so with a bare ValueError."""
+
+    def code(self) -> Any:
+        return grpc.StatusCode.CANCELLED
+
+    def details(self) -> str:
+        return "closed from this side"
+
+
 class Call:
     """A running stream of answers."""
 
@@ -100,7 +110,11 @@ class Connection:
         Raises:
             grpc.RpcError: It failed.
         """
-        answer: bytes = self._method(path, "unary")(request, metadata=metadata, timeout=timeout)
+        method = self._method(path, "unary")
+        try:
+            answer: bytes = method(request, metadata=metadata, timeout=timeout)
+        except ValueError as error:
+            raise _Closed from error
         return answer
 
     def stream(self, path: str, request: bytes, metadata: Metadata, timeout: float | None, *, bulk: bool) -> Call:
@@ -114,7 +128,11 @@ class Connection:
             bulk: Whether many messages come at once and are all read by the caller in one go.
         """
         kind = "bulk" if bulk else "stream"
-        return Call(self._method(path, kind)(request, metadata=metadata, timeout=timeout))
+        method = self._method(path, kind)
+        try:
+            return Call(method(request, metadata=metadata, timeout=timeout))
+        except ValueError as error:
+            raise _Closed from error
 
     def close(self) -> None:
         """End all calls and close."""

@@ -207,6 +207,9 @@ class Channel:
         try:
             connection = self._connection(slot)
             call = connection.stream(path, request, self._signed(path, metadata), timeout, bulk=bulk)
+        except backend.RPC_ERRORS as error:
+            self._slots.give_back(slot)
+            raise self.translate(error, resource) from error
         except BaseException:
             self._slots.give_back(slot)
             raise
