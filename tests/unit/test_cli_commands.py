@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -248,6 +249,39 @@ def test_a_reader_that_leaves_is_no_error(shell: Shell) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "metadata:\n", "")
+
+
+@pytest.mark.parametrize("ids", [["stuck-1"], ["stuck-1", "stuck-2"]])
+def test_a_delete_that_waits_can_be_interrupted(ids: list[str], shell: Shell, server: Emulator) -> None:
+    with Omni.connect(server.endpoint, service_account_key=server.service_account_key) as omni:
+        for ident in ids:
+            omni.create(MachineClass(ident, finalizers=["held"], spec={"match_labels": ["a"]}))
+        process = shell.start("delete", "mc", *ids)
+        for ident in ids:
+            omni.wait_for(MachineClass, ident, lambda found: found.metadata.phase == "tearingDown", timeout=30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=8)
+        assert (process.returncode, err) == (130, "")
+        for ident in ids:
+            omni.edit(MachineClass, ident, lambda found: found.finalizers.clear())
+            omni.wait_gone(MachineClass, ident, timeout=30)
+
+
+def test_a_delete_gives_up_in_time(shell: Shell, server: Emulator) -> None:
+    with Omni.connect(server.endpoint, service_account_key=server.service_account_key) as omni:
+        omni.create(MachineClass("kept", finalizers=["holder"], spec={"match_labels": ["a"]}))
+        code, out, err = shell("delete", "mc", "kept", "--wait-timeout", "200ms")
+        assert (code, out) == (1, "")
+        assert "held by holder" in err
+        omni.edit(MachineClass, "kept", lambda found: found.finalizers.clear())
+
+
+def test_maps_with_numbers_for_keys_are_json(shell: Shell) -> None:
+    code, out, _ = shell("get", "clusterstatusmetrics", "-o", "json")
+    assert code == 0
+    phases = json.loads(out)["spec"]["phases"]
+    assert phases
+    assert all(key.isdigit() for key in phases)
 
 
 def test_ids_are_completed(shell: Shell) -> None:

@@ -95,12 +95,15 @@ def delete_each(ids: Iterable[str], one: Callable[[str], Outcome], say: Callable
     unique = list(dict.fromkeys(ids))
     if len(unique) <= 1:
         return [told(ident) for ident in unique]
-    with ThreadPoolExecutor(_CONCURRENCY) as workers:
-        try:
-            return list(workers.map(told, unique))
-        except BaseException:
-            workers.shutdown(wait=False, cancel_futures=True)
-            raise
+    workers = ThreadPoolExecutor(_CONCURRENCY)
+    try:
+        outcomes = list(workers.map(told, unique))
+    except BaseException:
+        # Ctrl-C does not wait for those that wait for finalizers: closing the client ends their calls.
+        workers.shutdown(wait=False, cancel_futures=True)
+        raise
+    workers.shutdown()
+    return outcomes
 
 
 def delete_one(omni: Omni, key: tuple[str, str, str], limit: float | None, say: Callable[[str], None]) -> Outcome:
