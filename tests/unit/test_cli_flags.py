@@ -5,6 +5,7 @@ from typing import Any
 import click
 import pytest
 
+from omniherd.cli.connection import version_notices
 from omniherd.cli.emulator import split_address
 from omniherd.cli.failures import describe, rpc_text
 from omniherd.cli.flags import Seconds, command, flag, option
@@ -163,3 +164,11 @@ def test_a_word_means_a_type() -> None:
 def test_failures(error: Any, text: str) -> None:
     assert describe(error) == text
     assert text.startswith(rpc_text(error))
+
+
+@pytest.mark.parametrize(
+    ("backend", "warned"),
+    [("v1.9.3", False), ("v1.9.0-alpha.1", False), ("v1.10.0", True), ("v2.9.0", True), ("", False), ("dirty", False)],
+)
+def test_another_version_is_warned_of(backend: str, warned: bool) -> None:
+    assert [backend in line for line in version_notices(backend)] == [True] * warned

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from omniherd import Omni
 
-__all__ = ["Settings", "connected", "refuse_read_only"]
+__all__ = ["Settings", "connected", "refuse_read_only", "version_notices"]
 
 _API_VERSION = 2
+# The Omni whose commands and answers this program follows.
+_OMNI = ("1", "9")
 _SEVERITIES = ("INFO", "WARN", "ERROR")
 
 
@@ -103,6 +105,7 @@ def _check(omni: Omni) -> None:
             hint="use a version of omniherd made for that server",
         )
     numbers = spec.backend_version.lstrip("v").split(".")[:2]
+    _notice(version_notices(spec.backend_version))
     if _older(numbers, ("1", "6")):
         return
     try:
@@ -114,6 +117,22 @@ def _check(omni: Omni) -> None:
         severity = one.spec.type
         name = _SEVERITIES[severity] if 0 <= severity < len(_SEVERITIES) else "UNKNOWN"
         sys.stderr.write(f"[{name}] {one.spec.title}: {one.spec.body}\n")
+
+
+def version_notices(backend: str) -> list[str]:
+    """Return what is to be said about a server's version: a warning when it is not the one that is followed here.
+
+    Args:
+        backend: The version, `v1.9.3`; what is no version, as of a server built by hand, is passed over.
+
+    Example:
+        >>> version_notices("v1.9.7")
+        []
+    """
+    numbers = backend.lstrip("v").split(".")[:2]
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers) or tuple(numbers) == _OMNI:
+        return []
+    return [f'[WARN] omniherd follows Omni {".".join(_OMNI)}, which differs from the backend version "{backend}".']
 
 
 def _older(numbers: list[str], than: tuple[str, str]) -> bool:
