@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.records import StateError, Stored
+from omniherd.selectors import number
 
 if TYPE_CHECKING:
     from omniherd.wire import cosi_resource
@@ -18,12 +18,6 @@ Match = Callable[[Stored], bool]
 _Term = Callable[[str | None], bool]
 
 _EXISTS, _EQUAL, _NOT_EXISTS, _IN, _LT, _LTE, _LT_NUMERIC, _LTE_NUMERIC = range(8)
-
-_NUMBER = re.compile(r"\s*([+-]?[0-9]+)\s*([A-Za-z]*)\s*")
-_UNITS: dict[str, int] = {"": 1, "b": 1}
-for _power, _letter in enumerate("kmgtpe", 1):
-    _UNITS[_letter] = _UNITS[_letter + "b"] = 1000**_power
-    _UNITS[_letter + "i"] = _UNITS[_letter + "ib"] = 1024**_power
 
 
 def has_queries(options: cosi_resource.ListOptions | cosi_resource.WatchOptions) -> tuple[bool, bool]:
@@ -128,24 +122,15 @@ def _compile_term(term: cosi_resource.LabelTerm) -> _Term:
         return lambda value: value is not None and (value < operand) != invert
     if operator == _LTE:
         return lambda value: value is not None and (value <= operand) != invert
-    limit = _number(operand)
+    limit = number(operand)
     if limit is None:
         return lambda _value: False
     inclusive = operator == _LTE_NUMERIC
 
     def compare(value: str | None) -> bool:
-        number = None if value is None else _number(value)
-        if number is None:
+        size = None if value is None else number(value)
+        if size is None:
             return False
-        return (number < limit or (inclusive and number == limit)) != invert
+        return (size < limit or (inclusive and size == limit)) != invert
 
     return compare
-
-
-def _number(text: str) -> int | None:
-    """Read an integer with an optional unit of size, as in `2Gi`."""
-    found = _NUMBER.fullmatch(text)
-    if found is None:
-        return None
-    unit = _UNITS.get(found[2].lower())
-    return None if unit is None else int(found[1]) * unit
