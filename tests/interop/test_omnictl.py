@@ -115,7 +115,7 @@ def test_a_long_patch_is_sent_compressed_by_omnictl_and_kept_as_it_came(omnictl,
         f"spec:\n  data: |\n    machine:\n     sysctls:\n{lines}"
     )
     assert run(omnictl, "apply", "-f", "patch.yaml") == (0, "", "")
-    # The emulator has not the dictionary that it is compressed with, so it cannot show it plain; docs/emulator.md says so.
+    # The emulator has not the dictionary that it is compressed with and cannot show it plain, as docs/emulator.md says.
     theirs = run(omnictl, "get", "configpatch", "500-long", "-o", "yaml")
     assert run(OURS, "get", "configpatch", "500-long", "-o", "yaml") == theirs
     assert "    compresseddata:\n        - 40\n        - 181\n        - 47\n        - 253\n" in theirs[1]
