@@ -171,3 +171,21 @@ def test_shared_facts_have_not_moved():
         for file in facts["files"].values():
             walk(facts["package"], file)
     assert names == set(FACTS["messages"])
+
+
+def test_threads_that_ask_first_get_the_same_classes():
+    code = """
+        import sys, threading
+        sys.setswitchinterval(1e-6)
+        from omniherd._core.pool import message, pool
+        gate, found = threading.Barrier(8), []
+        def ask():
+            gate.wait()
+            found.append((id(pool()), id(message("specs.ClusterSpec")), id(message("cosi.resource.Metadata"))))
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        print(len(set(found)))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr

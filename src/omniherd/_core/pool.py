@@ -7,7 +7,7 @@ meet other libraries' files of the same name, so omniherd keeps its descriptors 
 
 from __future__ import annotations
 
-import functools
+import threading
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["descriptor", "enum_descriptor", "message", "module_member", "pool"]
 
 
-@functools.cache
+# Two threads that build at once would get two pools, whose classes of the same name do not go together.
+_LOCK = threading.Lock()
+_BUILT: list[DescriptorPool] = []
+_CLASSES: dict[str, type[Message]] = {}
+
+
 def pool() -> DescriptorPool:
     """Return the private pool, built on the first call (3 to 4 ms)."""
+    if not _BUILT:
+        with _LOCK:
+            if not _BUILT:
+                _BUILT.append(_build())
+    return _BUILT[0]
+
+
+def _build() -> DescriptorPool:
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from google.protobuf.descriptor_pool import DescriptorPool
 
@@ -59,7 +72,6 @@ def enum_descriptor(full_name: str) -> EnumDescriptor:
     return found
 
 
-@functools.cache
 def message(full_name: str) -> type[Message]:
     """Return the class of a message.
 
@@ -73,9 +85,13 @@ def message(full_name: str) -> type[Message]:
         >>> message("specs.ClusterSpec")(talos_version="1.13.5").talos_version
         '1.13.5'
     """
-    from google.protobuf.message_factory import GetMessageClass
+    found = _CLASSES.get(full_name)
+    if found is None:
+        from google.protobuf.message_factory import GetMessageClass
 
-    found: type[Message] = GetMessageClass(descriptor(full_name))
+        made: type[Message] = GetMessageClass(descriptor(full_name))
+        # Whoever comes first counts, for every thread.
+        found = _CLASSES.setdefault(full_name, made)
     return found
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omniherd.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from omniherd.resource import Resource
     from omniherd.selectors import Selector, Term
     from omniherd.wire import cosi_resource
 
     # Whatever a caller may select by.
     Labels = str | Selector | Term | Mapping[str, str] | Iterable[Term] | None
 
-__all__ = ["MAX_ID", "Labels", "check_id", "label_queries", "list_options", "resource_text"]
+__all__ = ["MAX_ID", "Labels", "check_id", "label_queries", "list_options", "resource_text", "text_of"]
 
 # The server repeats ids in its error texts, and grpc drops answers whose metadata is over 16 KB: an id of that length
 # would turn every error into one about the connection.
@@ -39,6 +40,11 @@ def check_id(id_: str) -> None:
 def resource_text(namespace: str, type_name: str, id_: str) -> str:
     """Return what errors call a resource: `Type(namespace/id)`."""
     return f"{type_name}({namespace}/{id_})"
+
+
+def text_of(resource: Resource[Any]) -> str:
+    """Return what errors call a resource: `Type(namespace/id)`."""
+    return resource_text(resource.namespace, resource.type, resource.id)
 
 
 def label_queries(labels: Labels) -> list[cosi_resource.LabelQuery]:
