@@ -36,6 +36,8 @@ _TIME = re.compile(
     r"(?:(?P<separator>[Tt ])(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2}):(?P<second>[0-9]{1,2})"
     r"(?:[.,](?P<fraction>[0-9]+))?(?P<zone>Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
+# Most of what is written: names, words and paths, which nothing can be mistaken about.
+_SIMPLE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _ESCAPES = {
     "\0": "\\0",
     "\a": "\\a",
@@ -222,6 +224,8 @@ def quote(text: str) -> str:
         >>> quote("plain"), quote("on"), quote("a: b"), quote("tab\t")
         ('plain', '"on"', "'a: b'", '"tab\\t"')
     """
+    if _SIMPLE.fullmatch(text) and text not in _OLD_BOOLEANS and text not in _WORDS:
+        return text
     shape = _Shape(text)
     if needs_quotes(text) or shape.multiline:
         return double_quote(text)
