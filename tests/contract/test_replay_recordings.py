@@ -47,6 +47,8 @@ EXCEPTIONS = {
     ("limits", 26): "gRPC's core cannot be told to end the connection; it takes somewhat larger metadata",
     ("limits-2", 6): "needs the 250 watches of the next step on its channel; see test_streams_are_limited",
 }
+# Steps that race with a deadline: here they may agree or not.
+EITHER = {("limits", 27)}
 
 # The record lists what was there before its own updates.
 ORDER = {
@@ -95,7 +97,7 @@ def judge(scenario, results):
             outcome.failures.append(number)
             if not known:
                 unexpected.append(f"step {number} ({name}): " + "; ".join(faults))
-        elif known:
+        elif known and (scenario, number) not in EITHER:
             stale.append(number)
     print(outcome)
     assert not unexpected, "\n".join(unexpected)
