@@ -13,12 +13,18 @@ from omniherd._backend.tls import TLS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
     from google.protobuf.message import Message
 
+    from omniherd._async.auth import AsyncAuth
+    from omniherd._async.machines import AsyncMachines
+    from omniherd._async.management import AsyncManagement
+    from omniherd._async.oidc import AsyncOIDC
+    from omniherd._async.talos_api import AsyncTalos
+    from omniherd._core.requests import Labels
     from omniherd._core.retry import RetryPolicy
     from omniherd.credentials import Connection
     from omniherd.signing import Signer
@@ -126,6 +132,56 @@ class AsyncOmni(AsyncDeleting):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.connection.endpoint.url} as {self.connection.identity or 'nobody'}>"
+
+    # --- services -------------------------------------------------------------------------------------------------
+
+    @property
+    def management(self) -> AsyncManagement:
+        """Omni's management calls: accounts, people, join tokens, kubeconfigs, logs, images, the audit log."""
+        from omniherd._async.management import AsyncManagement
+
+        return AsyncManagement(self)
+
+    @property
+    def auth(self) -> AsyncAuth:
+        """Keys of people: registered, confirmed, revoked."""
+        from omniherd._async.auth import AsyncAuth
+
+        return AsyncAuth(self)
+
+    @property
+    def oidc(self) -> AsyncOIDC:
+        """The last step of a Kubernetes client's login."""
+        from omniherd._async.oidc import AsyncOIDC
+
+        return AsyncOIDC(self)
+
+    @property
+    def machines(self) -> AsyncMachines:
+        """What takes several calls about machines: finding, labelling, locking, taking them out of a cluster."""
+        from omniherd._async.machines import AsyncMachines
+
+        return AsyncMachines(self)
+
+    def talos(
+        self, cluster: str | None = None, *, nodes: str | Iterable[str] = (), labels: Labels = None
+    ) -> AsyncTalos:
+        """Return the Talos API of some machines, which Omni passes on.
+
+        Args:
+            cluster: The cluster. Without machines, one of its control planes answers.
+            nodes: Machines by id, name in Kubernetes, hostname or address.
+            labels: Machines by a selector on the labels of their MachineStatuses, instead.
+
+        Raises:
+            InputError: Nothing is chosen, or machines by both name and label.
+
+        Example:
+            >>> [reply] = await omni.talos("lab", nodes="worker-1").version()
+        """
+        from omniherd._async.talos_api import AsyncTalos
+
+        return AsyncTalos(self, cluster, nodes, labels)
 
     # --- any other method -----------------------------------------------------------------------------------------
 

@@ -13,13 +13,19 @@ from omniherd._sync.writing import Edit
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
     from google.protobuf.message import Message
 
+    from omniherd._core.requests import Labels
     from omniherd._core.retry import RetryPolicy
+    from omniherd._sync.auth import Auth
+    from omniherd._sync.machines import Machines
+    from omniherd._sync.management import Management
+    from omniherd._sync.oidc import OIDC
+    from omniherd._sync.talos_api import Talos
     from omniherd.credentials import Connection
     from omniherd.signing import Signer
 
@@ -126,6 +132,54 @@ class Omni(Deleting):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.connection.endpoint.url} as {self.connection.identity or 'nobody'}>"
+
+    # --- services -------------------------------------------------------------------------------------------------
+
+    @property
+    def management(self) -> Management:
+        """Omni's management calls: accounts, people, join tokens, kubeconfigs, logs, images, the audit log."""
+        from omniherd._sync.management import Management
+
+        return Management(self)
+
+    @property
+    def auth(self) -> Auth:
+        """Keys of people: registered, confirmed, revoked."""
+        from omniherd._sync.auth import Auth
+
+        return Auth(self)
+
+    @property
+    def oidc(self) -> OIDC:
+        """The last step of a Kubernetes client's login."""
+        from omniherd._sync.oidc import OIDC
+
+        return OIDC(self)
+
+    @property
+    def machines(self) -> Machines:
+        """What takes several calls about machines: finding, labelling, locking, taking them out of a cluster."""
+        from omniherd._sync.machines import Machines
+
+        return Machines(self)
+
+    def talos(self, cluster: str | None = None, *, nodes: str | Iterable[str] = (), labels: Labels = None) -> Talos:
+        """Return the Talos API of some machines, which Omni passes on.
+
+        Args:
+            cluster: The cluster. Without machines, one of its control planes answers.
+            nodes: Machines by id, name in Kubernetes, hostname or address.
+            labels: Machines by a selector on the labels of their MachineStatuses, instead.
+
+        Raises:
+            InputError: Nothing is chosen, or machines by both name and label.
+
+        Example:
+            >>> [reply] = omni.talos("lab", nodes="worker-1").version()
+        """
+        from omniherd._sync.talos_api import Talos
+
+        return Talos(self, cluster, nodes, labels)
 
     # --- any other method -----------------------------------------------------------------------------------------
 
