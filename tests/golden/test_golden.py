@@ -44,7 +44,6 @@ def difference(scenario: str, step: int, **expect: Any) -> None:
     DIFFERENCES[scenario, step] = expect
 
 
-difference("get-builtin-types", 20, stdout=ABSENT)
 difference(
     "get-jsonpath",
     11,

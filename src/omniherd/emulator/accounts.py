@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 from omniherd._core.pool import message
 from omniherd.emulator.access import refuse
 from omniherd.emulator.access_table import ROLES
-from omniherd.emulator.auth import (
+from omniherd.emulator.auth import account_identity
+from omniherd.emulator.cluster_rules import go_duration
+from omniherd.emulator.identities import KEY_LAST_ACTIVE, last_active
+from omniherd.emulator.names import (
     IDENTITY,
     PROVIDER_PREFIX,
     PROVIDER_SUFFIX,
     PUBLIC_KEY,
     SERVICE_ACCOUNT_LABEL,
+    SERVICE_ACCOUNT_SUFFIX,
     USER,
     USER_ID_LABEL,
-    account_identity,
 )
-from omniherd.emulator.cluster_rules import go_duration
 from omniherd.emulator.records import StateError, Stored, missing
 
 if TYPE_CHECKING:
@@ -85,7 +87,9 @@ class Accounts:
             raise StateError("ALREADY_EXISTS", f'service account "{identity}" already exists')
         self._keyring.add_key(key, identity, role, text=request.armored_pgp_public_key)
         self._judge_identity(identity)
-        self._keyring.add_identity(identity, role, service_account=True)
+        user_id = self._keyring.add_identity(identity, role, service_account=True)
+        # The key was there first: it stays behind when the name is refused.
+        self._store.modify("default", PUBLIC_KEY, key.fingerprint, labels={USER_ID_LABEL: user_id})
         return message("management.CreateServiceAccountResponse")(public_key_id=key.fingerprint)
 
     async def renew_service_account(self, _call: Incoming, request: Any) -> Any:
@@ -107,12 +111,19 @@ class Accounts:
         for identity in self._identities(service_accounts=True):
             if identity.id.endswith(PROVIDER_SUFFIX):
                 continue
-            account = answer.service_accounts.add(name=identity.id, role=self._role(identity))
+            account = answer.service_accounts.add(
+                name=identity.id.removesuffix(SERVICE_ACCOUNT_SUFFIX),
+                role=self._role(identity),
+                last_active=last_active(self._store, identity.id),
+            )
             for key in self._keys(identity):
                 spec = key.decode()
                 shown = account.pgp_public_keys.add(id=key.id, armored=spec.public_key.decode(errors="replace"))
                 shown.expiration.CopyFrom(spec.expiration)
                 shown.created.seconds, shown.created.nanos = key.created
+                used = self._store.find("metrics", KEY_LAST_ACTIVE, key.id)
+                if used is not None:
+                    shown.last_used.CopyFrom(used.decode().last_used)
         return answer
 
     async def destroy_service_account(self, call: Incoming, request: Any) -> bytes:
@@ -145,7 +156,12 @@ class Accounts:
         """Answer ListUsers; service accounts are left out."""
         answer: Any = message("management.ListUsersResponse")()
         for identity in self._identities(service_accounts=False):
-            answer.users.add(id=identity.decode().user_id, email=identity.id, role=self._role(identity))
+            answer.users.add(
+                id=identity.decode().user_id,
+                email=identity.id,
+                role=self._role(identity),
+                last_active=last_active(self._store, identity.id),
+            )
         return answer
 
     async def update_user(self, call: Incoming, request: Any) -> bytes:
@@ -211,7 +227,6 @@ class Accounts:
             else:
                 store.remove("default", PUBLIC_KEY, key.id)
         store.remove("default", USER, identity.decode().user_id)
-        store.remove("ephemeral", "IdentityStatuses.omni.sidero.dev", identity.id)
         store.remove("default", IDENTITY, identity.id)
         if faults:
             count = "1 error" if len(faults) == 1 else f"{len(faults)} errors"

@@ -9,6 +9,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from omniherd.emulator.access import Principal
+from omniherd.emulator.identities import Identities
+from omniherd.emulator.names import (
+    IDENTITY,
+    PROVIDER_PREFIX,
+    PROVIDER_SUFFIX,
+    PUBLIC_KEY,
+    SERVICE_ACCOUNT_LABEL,
+    SERVICE_ACCOUNT_SUFFIX,
+    USER,
+    USER_ID_LABEL,
+)
 from omniherd.emulator.records import StateError
 
 if TYPE_CHECKING:
@@ -18,16 +29,6 @@ if TYPE_CHECKING:
     from omniherd.signing import PGPKey, PublicKey
 
 __all__ = ["Keyring", "account_identity", "encode_service_account_key"]
-
-SERVICE_ACCOUNT_SUFFIX = "@serviceaccount.omni.sidero.dev"
-PROVIDER_SUFFIX = "@infra-provider.serviceaccount.omni.sidero.dev"
-PROVIDER_PREFIX = "infra-provider:"
-
-IDENTITY = "Identities.omni.sidero.dev"
-USER = "Users.omni.sidero.dev"
-PUBLIC_KEY = "PublicKeys.omni.sidero.dev"
-SERVICE_ACCOUNT_LABEL = "type-service-account"
-USER_ID_LABEL = "user-id"
 
 _PGP = 1
 _YEAR = timedelta(days=365)
@@ -61,6 +62,8 @@ class Keyring:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parsed: dict[str, PublicKey] = {}
+        self.identities = Identities(store)
+        store.observe(self.identities.handle)
 
     def add_account(self, name: str, role: str) -> str:
         """Make a service account with a key of one year; return the key as clients take it.
@@ -92,13 +95,6 @@ class Keyring:
                 raise StateError("ALREADY_EXISTS", f'identity "{identity}" already exists')
             self._store.put(USER, user_id, {"role": role})
             self._store.put(IDENTITY, identity, {"user_id": user_id}, labels=labels)
-            self._store.put(
-                "IdentityStatuses.omni.sidero.dev",
-                identity,
-                {"user_id": user_id, "role": role},
-                owner="IdentityStatusController",
-                labels=labels,
-            )
         return user_id
 
     def role_of(self, identity: str) -> str:
@@ -163,7 +159,9 @@ class Keyring:
             key = verify_headers(path, metadata, self._store.clock() // 1_000_000_000, self._lookup)
         except SignatureRefused:
             raise StateError("UNAUTHENTICATED", "invalid signature") from None
-        return self._principal(key.fingerprint)
+        principal = self._principal(key.fingerprint)
+        self.identities.seen(principal.identity, key.fingerprint)
+        return principal
 
     def _lookup(self, fingerprint: str) -> PublicKey | None:
         stored = self._store.find("default", PUBLIC_KEY, fingerprint)

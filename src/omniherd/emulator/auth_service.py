@@ -10,7 +10,7 @@ from urllib.parse import quote
 from omniherd._core.pool import message
 from omniherd.emulator.access_table import ROLES
 from omniherd.emulator.accounts import read_public_key
-from omniherd.emulator.auth import PUBLIC_KEY, USER_ID_LABEL
+from omniherd.emulator.names import PUBLIC_KEY, USER_ID_LABEL
 from omniherd.emulator.records import StateError, missing
 from omniherd.emulator.store import WatchOptions
 

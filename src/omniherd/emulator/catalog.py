@@ -30,15 +30,8 @@ _OWNERS = {
     "InstallationMedias.omni.sidero.dev": "InstallationMediaController",
 }
 
-_EXTENSIONS = {
-    "gvisor": "an application kernel for containers",
-    "hello-world-service": "an example of an extension service",
-    "intel-ucode": "microcode for Intel processors",
-    "iscsi-tools": "iSCSI initiator tools",
-    "qemu-guest-agent": "the QEMU guest agent",
-    "tailscale": "a Tailscale node",
-    "util-linux-tools": "tools of util-linux",
-}
+# What the image factory of the recorded server offers.
+_EXTENSIONS = ("iscsi-tools", "qemu-guest-agent", "hello-world-service")
 
 
 @functools.cache
@@ -73,19 +66,19 @@ def add_catalog(store: Store, account: str) -> None:
         store.put(
             "TalosExtensions.omni.sidero.dev",
             version,
-            {"items": [_extension(name, text) for name, text in _EXTENSIONS.items()]},
+            {"items": [_extension(name) for name in _EXTENSIONS]},
             owner="TalosExtensionsController",
         )
     _add_settings(store, account)
     _add_join_token(store)
 
 
-def _extension(name: str, text: str) -> dict[str, str]:
+def _extension(name: str) -> dict[str, str]:
     return {
         "name": f"siderolabs/{name}",
         "author": "Sidero Labs",
         "version": "v1",
-        "description": text,
+        "description": name,
         "ref": f"ghcr.io/siderolabs/{name}:v1",
         "digest": "sha256:" + "0" * 64,
     }
