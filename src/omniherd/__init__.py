@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omniherd._async.client import AsyncEdit as AsyncEdit
     from omniherd._async.client import AsyncOmni as AsyncOmni
     from omniherd._async.client import AsyncStream as AsyncStream
+    from omniherd._async.login import AsyncLogin as AsyncLogin
     from omniherd._async.watch import AsyncWatch as AsyncWatch
     from omniherd._core.deleting import DeleteResult as DeleteResult
     from omniherd._core.retry import RetryPolicy as RetryPolicy
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from omniherd._sync.client import Edit as Edit
     from omniherd._sync.client import Omni as Omni
     from omniherd._sync.client import Stream as Stream
+    from omniherd._sync.login import Login as Login
     from omniherd._sync.watch import Watch as Watch
     from omniherd.errors import OmniError as OmniError
     from omniherd.resource import Metadata as Metadata
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 # nothing, and the command line's --help never loads gRPC.
 _HOMES = {
     "AsyncEdit": "omniherd._async.client",
+    "AsyncLogin": "omniherd._async.login",
     "AsyncOmni": "omniherd._async.client",
     "AsyncStream": "omniherd._async.client",
     "AsyncWatch": "omniherd._async.watch",
@@ -48,6 +51,7 @@ _HOMES = {
     "Edit": "omniherd._sync.client",
     "Event": "omniherd._core.watch",
     "EventKind": "omniherd._core.watch",
+    "Login": "omniherd._sync.login",
     "Metadata": "omniherd.resource",
     "Omni": "omniherd._sync.client",
     "OmniError": "omniherd.errors",
@@ -63,6 +67,7 @@ _HOMES = {
 
 __all__ = [
     "AsyncEdit",
+    "AsyncLogin",
     "AsyncOmni",
     "AsyncStream",
     "AsyncWatch",
@@ -70,6 +75,7 @@ __all__ = [
     "Edit",
     "Event",
     "EventKind",
+    "Login",
     "Metadata",
     "Omni",
     "OmniError",

@@ -42,7 +42,7 @@ class AsyncAuth(AsyncService):
         Args:
             key: The key; of a private one the public half is sent. Text is armored, bytes are as they come.
             email: The identity that it is for.
-            role: The role that calls with the key have, instead of the person's own; not above it.
+            role: The role to register for the key, instead of the person's own.
             timeout: Seconds, instead of the client's.
 
         Raises:
@@ -74,7 +74,7 @@ class AsyncAuth(AsyncService):
             email: The identity that it is for.
             not_before: From when it is good; with a time zone.
             not_after: From when it is refused; at most 8 hours from now.
-            role: The role that calls with the key have, instead of the person's own.
+            role: The role to register for the key, instead of the person's own.
             timeout: Seconds, instead of the client's.
 
         Raises:

@@ -47,7 +47,8 @@ def account_name(name: str) -> str:
     Raises:
         InputError: It is empty, or has capital letters: the server would keep the key and refuse the account.
     """
-    plain = service_account_name(name) or name
+    known = service_account_name(name)
+    plain = name if known is None else known
     if not plain.removeprefix(INFRA_PROVIDER_PREFIX):
         raise InputError("a service account needs a name")
     if plain != plain.lower():

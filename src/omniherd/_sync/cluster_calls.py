@@ -183,9 +183,11 @@ class ClusterCalls(Service):
 
         policy = enum_value("management.KubernetesSSAOptions.InventoryPolicy", "", inventory_policy)
         request = management.KubernetesSyncManifestRequest(dry_run=dry_run)
-        request.ssa.inventory_policy = policy
-        request.ssa.force_conflicts = force_conflicts
-        request.ssa.no_prune = not prune
+        if policy or force_conflicts or not prune:
+            # Left out when there is nothing to say: its mere presence means something to newer servers.
+            request.ssa.inventory_policy = policy
+            request.ssa.force_conflicts = force_conflicts
+            request.ssa.no_prune = not prune
         if reconcile_timeout is not None:
             request.ssa.reconcile_timeout.CopyFrom(duration(reconcile_timeout))
 

@@ -1,0 +1,283 @@
+"""Keys of people: registering, confirming, and the login in the browser."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from recorded_server import recorded_server, steps
+
+from omniherd import AsyncLogin, AsyncOmni, Login, Omni
+from omniherd._core.login import announcement, login_key, may_open_browser, success
+from omniherd.credentials import USER_KEY_LIFETIME, resolve
+from omniherd.emulator import Emulator
+from omniherd.errors import (
+    APIError,
+    ConfigError,
+    CredentialError,
+    OmniError,
+    PermissionDenied,
+    Unauthenticated,
+    Unimplemented,
+    UnknownError,
+    WaitTimeout,
+)
+from omniherd.signing import PGPKey
+
+ME = "svc-me@example.com"
+KEY_TYPE = "PublicKeys.omni.sidero.dev"
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator(seed_fleet=False) as running, running.connect() as omni:
+        omni.management.create_user(ME, "Reader")
+        yield running
+
+
+@pytest.fixture
+def admin(emulator):
+    with emulator.connect() as omni:
+        yield omni
+
+
+@pytest.fixture
+def context(emulator, tmp_path):
+    """What `resolve` needs to find a context of a person without a key."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"contexts:\n    lab:\n        url: {emulator.endpoint}\n        auth:\n            siderov1:\n"
+        f"                identity: {ME}\n    anonymous:\n        url: {emulator.endpoint}\ncontext: lab\n"
+    )
+    return {"omniconfig": config, "keys_dir": tmp_path / "keys", "environ": {"HOME": str(tmp_path)}}
+
+
+@pytest.fixture
+def browser(emulator):
+    """What the key's owner does on the login page, which needs an identity provider: the key becomes confirmed."""
+    seen = []
+
+    def show(url):
+        seen.append(url)
+        id_ = url.rpartition("public-key-id=")[2]
+        spec = emulator.store.find("default", KEY_TYPE, id_).decode()
+        spec.confirmed = True
+        emulator.store.put(KEY_TYPE, id_, spec, owner="KeyPrunerController")
+
+    show.seen = seen
+    return show
+
+
+# --- the whole login --------------------------------------------------------------------------------------------------
+
+
+def test_a_person_logs_in(context, browser, emulator):
+    connection = resolve(**context)
+    assert isinstance(connection.problem, CredentialError)
+    with Login(connection) as login:
+        ready = login.run(browser)
+    path = Path(login.path)
+    assert path == context["keys_dir"] / f"lab-{ME}.pgp"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert browser.seen == [f"{emulator.endpoint}/authenticate?flow=cli&public-key-id={login.key.fingerprint}"]
+    # The key serves the connection at hand, and whoever looks for one afterwards.
+    for usable in (ready, resolve(**context)):
+        assert usable.problem is None
+        with Omni.connect(connection=usable) as omni:
+            assert omni.get("currentusers", "current").spec.identity == ME
+    assert login.key.user_ids[0].startswith("omniherd ")
+
+
+async def test_a_person_logs_in_by_a_task(context, browser):
+    async with AsyncLogin(resolve(**context)) as login:
+        ready = await login.run(browser)
+    async with AsyncOmni.connect(connection=ready) as omni:
+        assert (await omni.get("currentusers", "current")).spec.identity == ME
+
+
+def test_a_key_that_nobody_confirms(context):
+    with Login(resolve(**context)) as login:
+        with pytest.raises(WaitTimeout, match="nobody confirmed the key") as caught:
+            login.run(lambda url: None, timeout=0.2)
+        assert "log in again" in caught.value.hint
+        # It is stored all the same: the person may still confirm it.
+        unconfirmed = resolve(**context)
+        assert unconfirmed.problem is None
+    with Omni.connect(connection=unconfirmed) as omni, pytest.raises(Unauthenticated):
+        omni.get("currentusers", "current")
+
+
+def test_an_expired_key_makes_room(context, browser):
+    store = resolve(**context).key_store
+    old = Path(store.save("lab", ME, PGPKey.generate("", "", ME, 3600)))
+    before = old.read_text()
+    with Login(resolve(**context)) as login:
+        login.run(browser)
+    assert old.read_text() == login.key.private_armored() != before
+
+
+def test_only_people_log_in(context, emulator):
+    key = {"endpoint": emulator.endpoint, "service_account_key": emulator.service_account_key, "environ": {}}
+    for connection in (resolve(**{**context, "context": "anonymous"}), resolve(**key)):
+        with pytest.raises(ConfigError, match="context with an identity"):
+            Login(connection)
+
+
+def test_waiting_before_the_start(context):
+    with Login(resolve(**context)) as login, pytest.raises(OmniError, match="not been started"):
+        login.wait()
+    assert repr(login).startswith(f"<Login of {ME} at http")
+
+
+def test_a_server_that_is_away_leaves_the_old_key(context, tmp_path):
+    config = context["omniconfig"]
+    lines = config.read_text().splitlines()
+    config.write_text("\n".join("        url: http://127.0.0.1:1" if "url:" in line else line for line in lines))
+    store = resolve(**context).key_store
+    old = Path(store.save("lab", ME, PGPKey.generate("", "", ME, 3600)))
+    with Login(resolve(**context)) as login, pytest.raises(APIError):
+        login.start()
+    assert old.exists()
+
+
+# --- its parts --------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_of_a_login():
+    key = login_key(ME, USER_KEY_LIFETIME)
+    assert key.email == ME
+    assert timedelta(hours=3, minutes=59) < key.expires - datetime.now(UTC) <= timedelta(hours=4, minutes=1)
+    assert "/" in key.user_ids[0].partition("(")[2]
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal", "expected"),
+    [
+        ({"DISPLAY": ":0"}, True, True),
+        ({"WAYLAND_DISPLAY": "w"}, True, True),
+        ({"BROWSER": "firefox"}, True, True),
+        ({}, True, False),
+        ({"DISPLAY": ":0"}, False, False),
+        ({"DISPLAY": ":0", "BROWSER": "echo"}, True, False),
+        ({"DISPLAY": ":0", "CI": "true"}, True, False),
+    ],
+)
+def test_when_a_browser_is_opened(environ, terminal, expected, monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    assert may_open_browser(environ, terminal=terminal) is expected
+
+
+def test_a_desktop_without_variables(monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert may_open_browser({}, terminal=True)
+    assert not may_open_browser({}, terminal=False)
+
+
+def test_what_people_read():
+    assert announcement("https://o/a", opening=True) == "Attempting to open URL: https://o/a"
+    assert announcement("https://o/a", opening=False) == "Please visit this page to authenticate: https://o/a"
+    assert success("ab", ME, "/k")[0] == f"Public key ab is now registered for user {ME}"
+
+
+# --- omni.auth --------------------------------------------------------------------------------------------------------
+
+
+def test_a_registered_key_is_confirmed_and_revoked(admin, browser, emulator):
+    key = PGPKey.generate("", "", ME, 3600)
+    told = admin.auth.register_public_key(key, ME)
+    assert told.public_key_id == key.fingerprint
+    assert admin.auth.register_public_key(key.public, ME) == told
+    assert admin.auth.register_public_key(key.public_armored, ME) == told
+    browser(told.login_url)
+    admin.auth.await_confirmation(told.public_key_id)
+    with Omni.connect(emulator.endpoint, signer=key) as mine:
+        assert mine.get("currentusers", "current").spec.role == "Reader"
+        mine.auth.revoke(key.fingerprint)
+    with Omni.connect(emulator.endpoint, signer=key) as mine, pytest.raises(Unauthenticated):
+        mine.get("currentusers", "current")
+    with pytest.raises(UnknownError, match="doesn't exist"):
+        admin.auth.revoke(key.fingerprint)
+
+
+def test_somebody_elses_key_cannot_be_revoked(admin):
+    key = PGPKey.generate("", "", ME, 3600)
+    admin.auth.register_public_key(key, ME)
+    with pytest.raises(PermissionDenied):
+        admin.auth.revoke(key.fingerprint)
+
+
+def test_a_key_with_a_role_of_its_own(admin, emulator):
+    key = PGPKey.generate("", "", ME, 3600)
+    admin.auth.register_public_key(key, ME, role="None")
+    assert emulator.store.find("default", KEY_TYPE, key.fingerprint).decode().role == "None"
+    with pytest.raises(UnknownError, match="unknown role"):
+        admin.auth.register_public_key(key, ME, role="none")
+
+
+def test_a_plain_key(admin):
+    public = (
+        "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt\n"
+        "6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==\n-----END PUBLIC KEY-----\n"
+    )
+    now = datetime.now(UTC)
+    told = admin.auth.register_plain_key(public, ME, not_before=now, not_after=now + timedelta(hours=1), role="Reader")
+    assert len(base64.urlsafe_b64decode(told.public_key_id)) == 32
+
+
+def test_confirming_takes_an_identity_providers_token(admin):
+    with pytest.raises(UnknownError, match="missing verified email"):
+        admin.auth.confirm("ab", "")
+    with pytest.raises(Unauthenticated, match="invalid jwt"):
+        admin.auth.confirm("ab", "no.token")
+
+
+def test_keys_that_live_too_long(admin):
+    with pytest.raises(APIError, match="lifetime"):
+        admin.auth.register_public_key(PGPKey.generate("", "", ME, timedelta(days=1)), ME)
+
+
+def test_the_server_may_stop_waiting_first():
+    """It gives up after five minutes, and is asked again."""
+    expired = {
+        "name": "expired",
+        "rpc": "/auth.AuthService/AwaitPublicKeyConfirmation",
+        "request": {"public_key_id": "ab"},
+        "responses": [],
+        "status": {"code": "DEADLINE_EXCEEDED", "message": "context deadline exceeded"},
+    }
+    confirmed = dict(expired, responses=[{}], status={"code": "OK", "message": ""})
+    with recorded_server() as server, Omni.connect(server.endpoint, signer=PGPKey.generate("", "", ME, 60)) as omni:
+        server.play(expired, expired, confirmed)
+        omni.auth.await_confirmation("ab", timeout=None)
+        assert (server.faults, server.expected) == ([], [])
+
+
+# --- omni.oidc --------------------------------------------------------------------------------------------------------
+
+
+def test_a_kubernetes_clients_login():
+    step = {
+        "name": "authenticate",
+        "rpc": "/oidc.OIDCService/Authenticate",
+        "request": {"auth_request_id": "r"},
+        "responses": [{"redirect_url": "http://localhost:8000/?code=c", "auth_code": "c"}],
+        "status": {"code": "OK", "message": ""},
+    }
+    with recorded_server() as server, Omni.connect(server.endpoint, signer=PGPKey.generate("", "", ME, 60)) as omni:
+        server.play(step)
+        assert omni.oidc.authenticate("r") == ("http://localhost:8000/?code=c", "c")
+        assert server.faults == []
+
+
+def test_a_server_without_oidc(admin):
+    with pytest.raises(Unimplemented):
+        admin.oidc.authenticate("r")
+
+
+def test_recordings_of_unsigned_calls_agree():
+    """A login signs nothing; the record says which calls may do so."""
+    allowed = {step["rpc"] for step in steps("auth-unsigned").values() if step["status"]["code"] != "UNAUTHENTICATED"}
+    assert "/auth.AuthService/RegisterPublicKey" in allowed
