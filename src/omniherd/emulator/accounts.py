@@ -186,7 +186,7 @@ class Accounts:
             )
         if request.email == call.principal.identity:
             raise StateError("INVALID_ARGUMENT", "destroying your own account is not allowed")
-        self._destroy(found)
+        self._destroy(found, "PERMISSION_DENIED")
         return b""
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class Accounts:
         if texts:
             raise refuse(texts)
 
-    def _destroy(self, identity: Stored) -> None:
+    def _destroy(self, identity: Stored, code: str = "UNKNOWN") -> None:
         """Remove an identity, its user and its keys; keys that another owns are an error after the fact."""
         store = self._store
         faults: list[str] = []
@@ -230,7 +230,7 @@ class Accounts:
         store.remove("default", IDENTITY, identity.id)
         if faults:
             count = "1 error" if len(faults) == 1 else f"{len(faults)} errors"
-            raise StateError("UNKNOWN", f"{count} occurred:\n" + "".join(f"\t* {text}\n" for text in faults) + "\n")
+            raise StateError(code, f"{count} occurred:\n" + "".join(f"\t* {text}\n" for text in faults) + "\n")
 
 
 def _check_role(role: str) -> None:

@@ -71,6 +71,8 @@ class AuthService:
             id_ = key.fingerprint
             if self._store.find("default", PUBLIC_KEY, id_) is None:
                 self._keyring.add_key(key, identity, role, confirmed=False, owner=KEY_OWNER)
+                # The controller that owns it writes it once more.
+                self._store.modify("default", PUBLIC_KEY, id_)
         elif offered.HasField("plain_key"):
             id_ = self._register_plain(offered.plain_key, identity, role)
         else:
