@@ -6,7 +6,7 @@ import re
 
 from omniherd.errors import APIError, DeadlineExceeded, OmniError, Unauthenticated, Unavailable, WaitTimeout, WatchError
 
-__all__ = ["describe", "os_text", "rpc_text"]
+__all__ = ["describe", "os_text", "rpc_text", "wrapped"]
 
 # What gRPC says of a refused connection, and what is said where a certificate was to be fetched first.
 _REFUSED = re.compile(r"ipv[46]:(?P<address>\S+): .*connection refused", re.IGNORECASE)
@@ -35,7 +35,9 @@ def describe(error: OmniError) -> str:
     hint = error.hint
     for python, flag in _WORDS:
         hint = hint.replace(python, flag)
-    return f"{text} ({hint})"
+    # A list of the server's ends in blank lines.
+    lines = text.rstrip("\n")
+    return f"{lines} ({hint})"
 
 
 def os_text(error: OSError) -> str:
@@ -58,6 +60,22 @@ def rpc_text(error: OmniError) -> str:
         return f'rpc error: code = Unavailable desc = connection error: desc = "{dial}"'
     code = "Canceled" if error.code == "CANCELLED" else "".join(map(str.capitalize, error.code.split("_")))
     return f"rpc error: code = {code} desc = {error}"
+
+
+def wrapped(error: OmniError, what: str) -> OmniError:
+    """Return an error that says what failed before it says why, as `what: rpc error: …`.
+
+    Args:
+        error: The error.
+        what: What was tried.
+    """
+    return OmniError(
+        f"{what}: {rpc_text(error)}",
+        code=error.code,
+        resource=error.resource,
+        details=dict(error.details),
+        hint=error.hint if isinstance(error, (Unavailable, Unauthenticated, DeadlineExceeded)) else None,
+    )
 
 
 def _refused_address(error: Unavailable) -> str:

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BOOL", "Command", "command", "flag", "global_flags", "option"]
+__all__ = ["BOOL", "Command", "Duration", "Seconds", "command", "flag", "global_flags", "listed", "option"]
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
@@ -44,6 +44,7 @@ class Duration(click.ParamType[float]):
     _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}  # noqa: RUF012 - a constant
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it; a number is one already."""
         if isinstance(value, (int, float)):
             return float(value)
         text = str(value)
@@ -69,6 +70,7 @@ class Seconds(Duration):
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
         text = str(value)
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
             return float(text)
@@ -85,6 +87,11 @@ def option(*names: str, **attributes: Any) -> Callable[[Any], Any]:
 def flag(*names: str, help: str) -> Callable[[Any], Any]:  # noqa: A002 - click's name for it
     """Declare a flag that is true when it stands there."""
     return click.option(*names, type=BOOL, default=False, help=help, metavar="", show_default=False)
+
+
+def listed(values: Sequence[str]) -> list[str]:
+    """Return the values of a flag that may be repeated and takes several at once, separated by commas."""
+    return [part for value in values for part in value.split(",") if part]
 
 
 def global_flags() -> list[click.Option]:
@@ -110,6 +117,7 @@ class Command(click.Command):
         maximum: The most, None for any number.
         required: Flags that must be given.
         exclusive: Groups of flags of which one at the most may be given.
+        counted: Whether a word too many is counted, rather than taken for an unknown command.
     """
 
     def __init__(
@@ -119,9 +127,11 @@ class Command(click.Command):
         maximum: int | None = 0,
         required: Sequence[str] = (),
         exclusive: Sequence[tuple[str, ...]] = (),
+        counted: bool = False,
         **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
+        self.counted = counted
         self.minimum = minimum
         self.maximum = maximum
         self.required = required
@@ -221,7 +231,7 @@ class Command(click.Command):
         low, high = self.minimum, self.maximum
         if received >= low and (high is None or received <= high):
             return
-        if high == 0:
+        if high == 0 and not self.counted:
             text = f'unknown command "{words[0]}" for "{ctx.command_path}"'
         elif high is None:
             text = f"requires at least {low} arg(s), only received {received}"

@@ -78,6 +78,28 @@ ROOT = Entry(
         Entry("edit", "Edit resources in an editor", "edit:edit"),
         Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
         Entry("get", "Show or watch resources", "get:get", aliases=("g",)),
+        Entry(
+            "serviceaccount",
+            "Service accounts, identities of programs",
+            aliases=("sa",),
+            children=(
+                Entry("create", "Make a service account with a new key", "accounts:create", aliases=("c",)),
+                Entry("destroy", "Remove a service account", "accounts:destroy", aliases=("d",)),
+                Entry("list", "List service accounts and their keys", "accounts:list_accounts", aliases=("l",)),
+                Entry("renew", "Give a service account one more key", "accounts:renew", aliases=("r",)),
+            ),
+        ),
+        Entry(
+            "user",
+            "People who may log in",
+            aliases=("u",),
+            children=(
+                Entry("create", "Let a person in", "users:create"),
+                Entry("delete", "Shut people out", "users:delete"),
+                Entry("list", "List the people who may log in", "users:list_users"),
+                Entry("set-role", "Give a person another role", "users:set_role"),
+            ),
+        ),
         Entry("version", "Show the versions of omniherd and of the server", "version:version"),
     ),
 )
