@@ -1,4 +1,4 @@
-"""ManagementService: requests as recorded, answers as values; what is decided without a server."""
+"""Management and machines: requests as recorded, answers as values; what is decided without a server."""
 
 from __future__ import annotations
 
@@ -705,3 +705,51 @@ def test_a_bundle_does_not_print_itself():
 def test_services_tell_whose_they_are(omni):
     assert repr(omni.management).startswith("<Management of <Omni http://")
     assert repr(omni.machines).startswith("<Machines of <Omni http://")
+
+
+# --- taking machines out ----------------------------------------------------------------------------------------------
+
+
+def test_a_machine_leaves_its_cluster(live):
+    worker = next(node for node in live.list("machinesetnodes") if "omni.sidero.dev/role-worker" in node.labels)
+    name = next(one.name for one in live.machines.known() if one.id == worker.id)
+    live.machines.remove_from_cluster(name, timeout=30)
+    for kind in ("machinesetnodes", "clustermachines"):
+        with pytest.raises(NotFound):
+            live.get(kind, worker.id)
+    with pytest.raises(NotFound):
+        live.machines.remove_from_cluster(worker.id, timeout=30)
+
+
+def test_the_order_in_which_a_machine_is_forced_out(live, monkeypatch):
+    """As recorded: the request to etcd, the link, the node, and then the wait."""
+    node = next(node for node in live.list("machinesetnodes") if "omni.sidero.dev/role-worker" in node.labels)
+    done = []
+    for verb in ("create", "teardown", "delete", "wait_gone"):
+
+        def note(self, what, *rest, verb=verb, **options):
+            named = type(what).__name__ if verb == "create" else what.__name__
+            done.append((verb, named, dict(what.labels) if verb == "create" else None))
+            if verb == "create":
+                raise AlreadyExists("there is one")
+
+        monkeypatch.setattr(type(live), verb, note)
+    live.machines.remove_from_cluster(node.id, force=True, force_etcd_leave=True)
+    label = {"omni.sidero.dev/cluster": node.labels["omni.sidero.dev/cluster"]}
+    assert done == [
+        ("create", "NodeForceDestroyRequest", label),
+        ("teardown", "Link", None),
+        ("delete", "MachineSetNode", None),
+        ("wait_gone", "ClusterMachine", None),
+    ]
+
+
+def test_how_a_machine_connects(live):
+    machine = live.list("machines")[0].id
+    for enabled in (True, False):
+        live.machines.set_grpc_tunnel(machine, enabled)
+        assert live.get("grpctunnelconfigs", machine).spec.enabled is enabled
+    live.machines.set_grpc_tunnel(machine, None)
+    live.machines.set_grpc_tunnel(machine, None)
+    with pytest.raises(NotFound):
+        live.get("grpctunnelconfigs", machine)
