@@ -78,146 +78,154 @@ def live(emulator):
 
 # What is called, the recorded step, and what comes back: a value, an error, or a check.
 CALLS = [
-    (lambda m: m.omniconfig(), MANAGEMENT["Omniconfig: as Admin"], lambda text: "context: default" in text),
-    (lambda m: m.kubeconfig("judge-one"), MACHINES["Kubeconfig: running cluster"], lambda text: "oidc-login" in text),
+    (lambda m, _: m.omniconfig(), MANAGEMENT["Omniconfig: as Admin"], lambda text: "context: default" in text),
     (
-        lambda m: m.kubeconfig("cap-m", grant_type="x"),
+        lambda m, _: m.kubeconfig("judge-one"),
+        MACHINES["Kubeconfig: running cluster"],
+        lambda text: "oidc-login" in text,
+    ),
+    (
+        lambda m, _: m.kubeconfig("cap-m", grant_type="x"),
         MANAGEMENT["Kubeconfig: grant type bad"],
         (InvalidArgument, 'invalid grant type "x"'),
     ),
     (
-        lambda m: m.kubeconfig("cap-m", oidc_cache_dir="/c", oidc_cache_isolation=True),
+        lambda m, _: m.kubeconfig("cap-m", oidc_cache_dir="/c", oidc_cache_isolation=True),
         MANAGEMENT["Kubeconfig: cache dir and isolation"],
         lambda text: "--token-cache-dir=/c/" in text,
     ),
     (
-        lambda m: m.kubeconfig("judge-one", break_glass=True),
+        lambda m, _: m.kubeconfig("judge-one", break_glass=True),
         MACHINES["Kubeconfig: break glass"],
         (PermissionDenied, "not allowed"),
     ),
     (
-        lambda m: m.service_account_kubeconfig("cap-m", user="cap-u", lifetime=3600, groups=["cap-g"]),
+        lambda m, _: m.service_account_kubeconfig("cap-m", user="cap-u", lifetime=3600, groups=["cap-g"]),
         MANAGEMENT["Kubeconfig: service account"],
         lambda text: "token: " in text,
     ),
     (
-        lambda m: m.service_account_kubeconfig("cap-m", user="", lifetime=timedelta(hours=1), groups="cap-g"),
+        lambda m, _: m.service_account_kubeconfig("cap-m", user="", lifetime=timedelta(hours=1), groups="cap-g"),
         MANAGEMENT["Kubeconfig: service account without user"],
         (InvalidArgument, "user name is not set"),
     ),
     (
-        lambda m: m.service_account_kubeconfig("cap-none", user="cap-u", lifetime=3600, groups=["cap-g"]),
+        lambda m, _: m.service_account_kubeconfig("cap-none", user="cap-u", lifetime=3600, groups=["cap-g"]),
         MANAGEMENT["Kubeconfig: service account missing cluster"],
         (UnknownError, "failed to get cluster UUID"),
     ),
     (
-        lambda m: m.talosconfig(),
+        lambda m, _: m.talosconfig(),
         MANAGEMENT["Talosconfig: no cluster"],
         lambda text: text.startswith("context: acme0\n"),
     ),
     (
-        lambda m: m.talosconfig("cap-none"),
+        lambda m, _: m.talosconfig("cap-none"),
         MANAGEMENT["Talosconfig: missing cluster"],
         lambda text: "cluster: cap-none" in text,
     ),
     (
-        lambda m: m.talosconfig("cap-m", raw=True),
+        lambda m, _: m.talosconfig("cap-m", raw=True),
         MANAGEMENT["Talosconfig: raw"],
         (PermissionDenied, "not allowed"),
     ),
     (
-        lambda m: m.kubernetes_upgrade_pre_checks("judge-one", "1.36.0"),
+        lambda m, _: m.kubernetes_upgrade_pre_checks("judge-one", "1.36.0"),
         MACHINES["KubernetesUpgradePreChecks: to '1.36.0'"],
         UpgradeCheck(ok=True, reason=""),
     ),
     (
-        lambda m: m.kubernetes_upgrade_pre_checks("judge-one", "1.37.0"),
+        lambda m, _: m.kubernetes_upgrade_pre_checks("judge-one", "1.37.0"),
         MACHINES["KubernetesUpgradePreChecks: to '1.37.0'"],
         (InvalidArgument, "unsupported upgrade path: 1.36->1.37"),
     ),
-    (lambda m: list(m.sync_manifests("judge-one")), MACHINES["KubernetesSyncManifests: dry run as Operator"], []),
     (
-        lambda m: list(m.sync_manifests("cap-m")),
+        lambda m, all_of: all_of(m.sync_manifests("judge-one")),
+        MACHINES["KubernetesSyncManifests: dry run as Operator"],
+        [],
+    ),
+    (
+        lambda m, all_of: all_of(m.sync_manifests("cap-m")),
         MANAGEMENT["KubernetesSyncManifests: cluster without control plane"],
         (UnknownError, "kubeconfig for cluster cap-m is not found"),
     ),
     (
-        lambda m: list(m.machine_logs(MACHINE, tail_lines=3)),
+        lambda m, all_of: all_of(m.machine_logs(MACHINE, tail_lines=3)),
         MACHINES["MachineLogs: tail 3"],
         lambda lines: len(lines) == 3 and all(json.loads(line)["msg"].endswith("\n") for line in lines),
     ),
     (
-        lambda m: list(m.machine_logs(MACHINE)),
+        lambda m, all_of: all_of(m.machine_logs(MACHINE)),
         MACHINES["MachineLogs: tail -1"],
         lambda lines: len(lines) == 3,
     ),
     (
-        lambda m: list(m.machine_logs("cap-none", follow=True, tail_lines=10)),
+        lambda m, all_of: all_of(m.machine_logs("cap-none", follow=True, tail_lines=10)),
         MANAGEMENT["MachineLogs: missing machine, follow"],
         (NotFound, "log store not found: cap-none"),
     ),
     (
-        lambda m: m.maintenance_upgrade(MACHINE, "9.9.9"),
+        lambda m, _: m.maintenance_upgrade(MACHINE, "9.9.9"),
         MACHINES["MaintenanceUpgrade: unknown version"],
         (FailedPrecondition, "not in maintenance mode"),
     ),
     (
-        lambda m: list(m.maintenance_lifecycle("cap-none", "install")),
+        lambda m, all_of: all_of(m.maintenance_lifecycle("cap-none", "install")),
         MANAGEMENT["MaintenanceLifecycle: install without disk"],
         (InvalidArgument, "disk is required"),
     ),
     (
-        lambda m: list(m.maintenance_lifecycle("cap-none", "upgrade", disk="/dev/sda")),
+        lambda m, all_of: all_of(m.maintenance_lifecycle("cap-none", "upgrade", disk="/dev/sda")),
         MANAGEMENT["MaintenanceLifecycle: upgrade with disk"],
         (InvalidArgument, "disk must not be set"),
     ),
     (
-        lambda m: m.create_schematic(talos_version="1.13.5"),
+        lambda m, _: m.create_schematic(talos_version="1.13.5"),
         MANAGEMENT["CreateSchematic: talos version only"],
         lambda made: len(made.id) == 64 and made.yaml.startswith("customization:") and "siderolink" not in repr(made),
     ),
     (
-        lambda m: m.create_schematic(talos_version="1.13.5", media_id="nope"),
+        lambda m, _: m.create_schematic(talos_version="1.13.5", media_id="nope"),
         MANAGEMENT["CreateSchematic: unknown media"],
         (UnknownError, "InstallationMedias"),
     ),
     (
-        lambda m: m.create_schematic(talos_version="1.13.5", join_token="nope"),
+        lambda m, _: m.create_schematic(talos_version="1.13.5", join_token="nope"),
         MANAGEMENT["CreateSchematic: unknown join token"],
         lambda made: "jointoken=nope" in made.yaml,
     ),
     (
-        lambda m: m.create_schematic_from_raw("customization: {}\n"),
+        lambda m, _: m.create_schematic_from_raw("customization: {}\n"),
         MANAGEMENT["CreateSchematicFromRaw: yaml"],
         lambda made: made.id.startswith("376567988ad3"),
     ),
     (
-        lambda m: m.create_schematic_from_raw(b"{"),
+        lambda m, _: m.create_schematic_from_raw(b"{"),
         MANAGEMENT["CreateSchematicFromRaw: garbage"],
         (UnknownError, "failed to unmarshal"),
     ),
     (
-        lambda m: m.machine_join_config(grpc_tunnel=True),
+        lambda m, _: m.machine_join_config(grpc_tunnel=True),
         MANAGEMENT["GetMachineJoinConfig: grpc tunnel"],
         lambda told: len(told.kernel_args) == 3 and told.config.count("kind: ") == 3 and "jointoken" not in repr(told),
     ),
     (
-        lambda m: m.create_join_token("n" * 17),
+        lambda m, _: m.create_join_token("n" * 17),
         MANAGEMENT["CreateJoinToken: long name"],
         (InvalidArgument, "16 symbols"),
     ),
     (
-        lambda m: m.validate_config("machine:\n  foo: 1\n"),
+        lambda m, _: m.validate_config("machine:\n  foo: 1\n"),
         MANAGEMENT["ValidateConfig: unknown key"],
         (InvalidArgument, "unknown keys found"),
     ),
     (
-        lambda m: m.validate_config("machine:\n  network:\n    hostname: a\n"),
+        lambda m, _: m.validate_config("machine:\n  network:\n    hostname: a\n"),
         MANAGEMENT["ValidateConfig: ok"],
         None,
     ),
     (
-        lambda m: m.validate_json_schema("a: x\n", '{"type":"object","properties":{"a":{"type":"integer"}}}'),
+        lambda m, _: m.validate_json_schema("a: x\n", '{"type":"object","properties":{"a":{"type":"integer"}}}'),
         MANAGEMENT["ValidateJSONSchema: YAML data"],
         [
             SchemaError(
@@ -228,22 +236,22 @@ CALLS = [
         ],
     ),
     (
-        lambda m: list(m.audit_log(resource_type="ConfigPatches.omni.sidero.dev", resource_id="cap-p-1")),
+        lambda m, all_of: all_of(m.audit_log(resource_type="ConfigPatches.omni.sidero.dev", resource_id="cap-p-1")),
         AUDIT["resource filter: ConfigPatches cap-p-1"],
         lambda events: events[0]["event_type"] == "create" and events[0]["resource_id"] == "cap-p-1",
     ),
     (
-        lambda m: list(m.audit_log_lines(search="cap-p-2", event_type="destroy")),
+        lambda m, all_of: all_of(m.audit_log_lines(search="cap-p-2", event_type="destroy")),
         AUDIT["event type destroy"],
         lambda lines: lines[0].endswith(b"}\n") and json.loads(lines[0])["event_type"] == "destroy",
     ),
     (
-        lambda m: list(m.audit_log(start=date(2026, 11, 24), end="2026-11-24", search="cap-c-38")),
+        lambda m, all_of: all_of(m.audit_log(start=date(2026, 11, 24), end="2026-11-24", search="cap-c-38")),
         AUDIT["date only"],
         [],
     ),
-    (lambda m: list(m.audit_log(cluster="cap-v")), AUDIT["cluster"], lambda events: len(events) >= 1),
-    (lambda m: list(m.audit_log()), AUDIT["as Reader"], (PermissionDenied, "insufficient role")),
+    (lambda m, all_of: all_of(m.audit_log(cluster="cap-v")), AUDIT["cluster"], lambda events: len(events) >= 1),
+    (lambda m, all_of: all_of(m.audit_log()), AUDIT["as Reader"], (PermissionDenied, "insufficient role")),
 ]
 
 
@@ -252,23 +260,35 @@ def test_calls_and_answers_are_the_recorded_ones(server, omni, call, step, expec
     server.play(step)
     if isinstance(expected, tuple) and isinstance(expected[0], type):
         with pytest.raises(expected[0]) as caught:
-            call(omni.management)
+            call(omni.management, list)
         assert expected[1] in str(caught.value)
         return
-    answer = call(omni.management)
+    answer = call(omni.management, list)
     if callable(expected):
         assert expected(answer)
     else:
         assert answer == expected
 
 
-async def test_the_asynchronous_side_does_the_same(server, signer):
+async def all_of(answers):
+    return [answer async for answer in answers]
+
+
+@pytest.mark.parametrize(("call", "step", "expected"), CALLS, ids=[step["name"] for _, step, _ in CALLS])
+async def test_tasks_get_the_same(server, signer, call, step, expected):
+    async with AsyncOmni.connect(server.endpoint, signer=signer, retry=RetryPolicy(attempts=1)) as omni:
+        server.play(step)
+        if isinstance(expected, tuple) and isinstance(expected[0], type):
+            with pytest.raises(expected[0]) as caught:
+                await call(omni.management, all_of)
+            assert expected[1] in str(caught.value)
+            return
+        answer = await call(omni.management, all_of)
+        assert expected(answer) if callable(expected) else answer == expected
+
+
+async def test_progress_reaches_tasks(server, signer):
     async with AsyncOmni.connect(server.endpoint, signer=signer) as omni:
-        server.play(MACHINES["MachineLogs: tail 3"])
-        lines = [line async for line in omni.management.machine_logs(MACHINE, tail_lines=3)]
-        assert len(lines) == 3
-        server.play(MACHINES["KubernetesUpgradePreChecks: to '1.36.0'"])
-        assert (await omni.management.kubernetes_upgrade_pre_checks("judge-one", "1.36.0")).ok
         server.play(MACHINES["GetSupportBundle: running cluster"])
         seen = []
         bundle = await omni.management.support_bundle("judge-one", progress=seen.append)
@@ -753,3 +773,44 @@ def test_how_a_machine_connects(live):
     live.machines.set_grpc_tunnel(machine, None)
     with pytest.raises(NotFound):
         live.get("grpctunnelconfigs", machine)
+
+
+async def test_accounts_tokens_and_machines_by_tasks(emulator):
+    async with emulator.connect_async() as omni:
+        management, machines = omni.management, omni.machines
+        account = await management.create_service_account("svc-task", "Reader", lifetime=600)
+        renewed = await management.renew_service_account("svc-task", lifetime=600)
+        [listed] = [one for one in await management.list_service_accounts() if one.name == "svc-task"]
+        assert {key.id for key in listed.keys} == {account.key.fingerprint, renewed.key.fingerprint}
+        await management.destroy_service_account("svc-task")
+        await management.create_infra_provider("svc-task", lifetime=600)
+        await omni.delete(InfraProvider, "svc-task")
+
+        await management.create_user("svc-task@example.com", "Reader")
+        await management.update_user("svc-task@example.com", "Operator")
+        assert "svc-task@example.com" in [one.email for one in await management.list_users()]
+        await management.destroy_user("svc-task@example.com")
+
+        before = (await omni.get(DefaultJoinToken, "default")).spec.token_id
+        token = await management.create_join_token("svc-task", expires=600)
+        await management.rename_join_token(token, "svc-task2")
+        await management.revoke_join_token(token)
+        await management.revoke_join_token(token, revoked=False)
+        await management.set_default_join_token(token)
+        await management.set_default_join_token(before)
+        await management.delete_join_token(token)
+
+        node = next(one for one in await machines.known(cluster="staging") if "worker" in one.name)
+        assert await machines.find(node.name, cluster="staging") == node
+        labels = await machines.labels(node.name)
+        assert await machines.set_labels(node.name, {"svc-task": "1"}) == {**labels, "svc-task": "1"}
+        assert await machines.set_labels(node.name, {"svc-task": None}) == labels
+        await machines.lock(node.name)
+        await machines.unlock(node.name)
+        await machines.lock_cluster("staging")
+        await machines.unlock_cluster("staging")
+        await machines.set_grpc_tunnel(node.id, enabled=True)
+        await machines.set_grpc_tunnel(node.id, None)
+        await machines.remove_from_cluster(node.id, timeout=30)
+        with pytest.raises(NotFound):
+            await omni.get("clustermachines", node.id)

@@ -275,80 +275,93 @@ def test_a_machine_away_shows_in_a_stream_too(server, omni):
 TALKING = [["runtime", "Talos"], ["cluster", "judge-one"]]
 
 
-@pytest.mark.parametrize(
-    ("call", "rpc", "request_", "response"),
-    [
-        (lambda t: t.services(), "machine.MachineService/ServiceList", {}, {"messages": [{"services": [{"id": "a"}]}]}),
-        (lambda t: t.processes(), "machine.MachineService/Processes", {}, {"messages": [{"processes": [{"pid": 1}]}]}),
-        (lambda t: t.memory(), "machine.MachineService/Memory", {}, {"messages": [{"meminfo": {"memtotal": "5"}}]}),
-        (lambda t: t.system_stat(), "machine.MachineService/SystemStat", {}, {"messages": [{"boot_time": "5"}]}),
-        (lambda t: t.mounts(), "machine.MachineService/Mounts", {}, {"messages": [{"stats": [{"size": "5"}]}]}),
-        (lambda t: t.disks(), "storage.StorageService/Disks", {}, {"messages": [{"disks": [{"size": "5"}]}]}),
-        (lambda t: t.time(), "time.TimeService/Time", {}, {"messages": [{"server": "ntp"}]}),
-        (lambda t: t.etcd_status(), "machine.MachineService/EtcdStatus", {}, {"messages": [{"member_status": {}}]}),
-        (
-            lambda t: t.etcd_members(local=True),
-            "machine.MachineService/EtcdMemberList",
-            {"query_local": True},
-            {"messages": [{"members": [{"hostname": "a"}]}]},
-        ),
-        (
-            lambda t: t.reboot(mode="powercycle"),
-            "machine.MachineService/Reboot",
-            {"mode": "POWERCYCLE"},
-            {"messages": [{"actor_id": "a"}]},
-        ),
-        (
-            lambda t: t.shutdown(force=True),
-            "machine.MachineService/Shutdown",
-            {"force": True},
-            {"messages": [{"actor_id": "a"}]},
-        ),
-        (
-            lambda t: t.service_restart("kubelet"),
-            "machine.MachineService/ServiceRestart",
-            {"id": "kubelet"},
-            {"messages": [{"resp": "a"}]},
-        ),
-        (
-            lambda t: t.service_start("kubelet"),
-            "machine.MachineService/ServiceStart",
-            {"id": "kubelet"},
-            {"messages": [{"resp": "a"}]},
-        ),
-        (
-            lambda t: t.service_stop("kubelet"),
-            "machine.MachineService/ServiceStop",
-            {"id": "kubelet"},
-            {"messages": [{"resp": "a"}]},
-        ),
-        (
-            lambda t: list(t.logs("kube-system/a:b", namespace="k8s.io")),
-            "machine.MachineService/Logs",
-            {"namespace": "k8s.io", "driver": "CRI", "id": "kube-system/a:b", "tail_lines": -1},
-            {"bytes": "YQ=="},
-        ),
-        (
-            lambda t: list(t.events(tail_events=-1)),
-            "machine.MachineService/Events",
-            {"tail_events": -1},
-            {"id": "e"},
-        ),
-        (
-            lambda t: list(t.list_files("/etc", recurse=True, depth=2)),
-            "machine.MachineService/List",
-            {"root": "/etc", "recurse": True, "recursion_depth": 2},
-            {"name": "/etc/a"},
-        ),
-        (lambda t: list(t.etcd_snapshot()), "machine.MachineService/EtcdSnapshot", {}, {"bytes": "YQ=="}),
-    ],
-)
+CONVENIENCES = [
+    (lambda t, _: t.services(), "machine.MachineService/ServiceList", {}, {"messages": [{"services": [{"id": "a"}]}]}),
+    (lambda t, _: t.processes(), "machine.MachineService/Processes", {}, {"messages": [{"processes": [{"pid": 1}]}]}),
+    (lambda t, _: t.memory(), "machine.MachineService/Memory", {}, {"messages": [{"meminfo": {"memtotal": "5"}}]}),
+    (lambda t, _: t.system_stat(), "machine.MachineService/SystemStat", {}, {"messages": [{"boot_time": "5"}]}),
+    (lambda t, _: t.mounts(), "machine.MachineService/Mounts", {}, {"messages": [{"stats": [{"size": "5"}]}]}),
+    (lambda t, _: t.disks(), "storage.StorageService/Disks", {}, {"messages": [{"disks": [{"size": "5"}]}]}),
+    (lambda t, _: t.time(), "time.TimeService/Time", {}, {"messages": [{"server": "ntp"}]}),
+    (lambda t, _: t.etcd_status(), "machine.MachineService/EtcdStatus", {}, {"messages": [{"member_status": {}}]}),
+    (
+        lambda t, _: t.etcd_members(local=True),
+        "machine.MachineService/EtcdMemberList",
+        {"query_local": True},
+        {"messages": [{"members": [{"hostname": "a"}]}]},
+    ),
+    (
+        lambda t, _: t.reboot(mode="powercycle"),
+        "machine.MachineService/Reboot",
+        {"mode": "POWERCYCLE"},
+        {"messages": [{"actor_id": "a"}]},
+    ),
+    (
+        lambda t, _: t.shutdown(force=True),
+        "machine.MachineService/Shutdown",
+        {"force": True},
+        {"messages": [{"actor_id": "a"}]},
+    ),
+    (
+        lambda t, _: t.service_restart("kubelet"),
+        "machine.MachineService/ServiceRestart",
+        {"id": "kubelet"},
+        {"messages": [{"resp": "a"}]},
+    ),
+    (
+        lambda t, _: t.service_start("kubelet"),
+        "machine.MachineService/ServiceStart",
+        {"id": "kubelet"},
+        {"messages": [{"resp": "a"}]},
+    ),
+    (
+        lambda t, _: t.service_stop("kubelet"),
+        "machine.MachineService/ServiceStop",
+        {"id": "kubelet"},
+        {"messages": [{"resp": "a"}]},
+    ),
+    (
+        lambda t, all_of: all_of(t.logs("kube-system/a:b", namespace="k8s.io")),
+        "machine.MachineService/Logs",
+        {"namespace": "k8s.io", "driver": "CRI", "id": "kube-system/a:b", "tail_lines": -1},
+        {"bytes": "YQ=="},
+    ),
+    (
+        lambda t, all_of: all_of(t.events(tail_events=-1)),
+        "machine.MachineService/Events",
+        {"tail_events": -1},
+        {"id": "e"},
+    ),
+    (
+        lambda t, all_of: all_of(t.list_files("/etc", recurse=True, depth=2)),
+        "machine.MachineService/List",
+        {"root": "/etc", "recurse": True, "recursion_depth": 2},
+        {"name": "/etc/a"},
+    ),
+    (lambda t, all_of: all_of(t.etcd_snapshot()), "machine.MachineService/EtcdSnapshot", {}, {"bytes": "YQ=="}),
+]
+
+
+@pytest.mark.parametrize(("call", "rpc", "request_", "response"), CONVENIENCES)
 def test_conveniences(server, omni, call, rpc, request_, response):
     step = {"name": rpc, "rpc": f"/{rpc}", "request": request_, "responses": [response], "status": OK}
     server.play(dict(step, metadata=TALKING))
-    [reply] = call(omni.talos("judge-one"))
+    [reply] = call(omni.talos("judge-one"), list)
     assert reply.node == ""
     assert reply.result()
+
+
+@pytest.mark.parametrize(("call", "rpc", "request_", "response"), CONVENIENCES)
+async def test_conveniences_for_tasks(server, signer, call, rpc, request_, response):
+    step = {"name": rpc, "rpc": f"/{rpc}", "request": request_, "responses": [response], "status": OK}
+    async with AsyncOmni.connect(server.endpoint, signer=signer) as omni:
+        server.play(dict(step, metadata=TALKING))
+        [reply] = await call(omni.talos("judge-one"), all_of)
+        assert reply.result()
+
+
+async def all_of(answers):
+    return [answer async for answer in answers]
 
 
 @pytest.mark.parametrize(
@@ -431,6 +444,20 @@ async def test_the_asynchronous_side_does_the_same(server, signer):
         server.play(STEPS["Logs: two nodes"])
         logs = omni.talos("judge-one", nodes=[CONTROL, OTHER]).logs("kubelet", tail_lines=1)
         assert len([reply async for reply in logs]) == 2
+        server.play(STEPS["State List MachineStatuses.runtime.talos.dev: one node"])
+        talos = omni.talos("judge-one", nodes=CONTROL)
+        [found] = await talos.list("MachineStatuses.runtime.talos.dev", namespace="runtime")
+        assert found.id == "machine"
+        server.play(STEPS["State Get MachineStatuses.runtime.talos.dev: missing"])
+        with pytest.raises(NotFound):
+            await talos.get("MachineStatuses.runtime.talos.dev", "nope", namespace="runtime")
+        server.play(
+            STEPS["State Watch MachineStatuses.runtime.talos.dev: bootstrap contents, until the deadline (2 s)"]
+        )
+        async with talos.watch("MachineStatuses.runtime.talos.dev", namespace="runtime") as changes:
+            assert (await anext(changes)).kind == "created"
+        server.play(dict(STEPS["Read: one node"], responses=[{"bytes": "YWI="}], status=OK))
+        assert await talos.read_file("/etc/os-release") == b"ab"
         node = await omni.machines.find("host-1005")
         assert (node.id, node.cluster) == (FREE, "")
 
