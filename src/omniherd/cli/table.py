@@ -78,6 +78,7 @@ ROOT = Entry(
         Entry("edit", "Edit resources in an editor", "edit:edit"),
         Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
         Entry("get", "Show or watch resources", "get:get", aliases=("g",)),
+        Entry("kubeconfig", "Write a kubeconfig, or add to one", "client_files:kubeconfig"),
         Entry(
             "serviceaccount",
             "Service accounts, identities of programs",
@@ -89,6 +90,7 @@ ROOT = Entry(
                 Entry("renew", "Give a service account one more key", "accounts:renew", aliases=("r",)),
             ),
         ),
+        Entry("talosconfig", "Write a talosconfig, or add to one", "client_files:talosconfig"),
         Entry(
             "user",
             "People who may log in",
