@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
     from omniherd import AsyncOmni, Omni
     from omniherd.emulator.auth import Keyring
+    from omniherd.emulator.fixtures import Snapshot
+    from omniherd.emulator.persistence import Journal
     from omniherd.emulator.server import Server
     from omniherd.emulator.store import Clock, Store
 
 __all__ = ["Emulator"]
+
+_KEY = "service_account_key"
 
 
 class Emulator:
     """A server that answers like Omni v1.9.3, on a loopback address.
 
     It serves from a thread of its own between `start` and `stop`, or as a context manager, sync or async. Its state
-    is in memory and gone with the object.
+    is in memory and gone with the object, unless it is given a file.
 
     Args:
         seed_fleet: Whether it starts with a fleet: three clusters on nine of twelve machines.
@@ -40,6 +44,10 @@ class Emulator:
         clock: Nanoseconds since 1970, for tests; the machine's clock by default.
         tls: True to serve TLS with a certificate made for it (see `certificate`), or PEM files of a certificate chain
             and its key; False for plain text.
+        data: An SQLite file that keeps everything: a call is answered when its change is there. A file with a state
+            goes on from it, and seeds are not looked at. None to keep the state in memory.
+        seed_from: A file with the resources to start with instead of the fleet: a saved snapshot, or what
+            `omnictl get -o yaml` printed. People and keys in it are left out.
 
     Attributes:
         store: The state, for tests that want to look or change behind the API.
@@ -47,7 +55,7 @@ class Emulator:
         certificate: The certificate that it serves with, PEM, for clients to trust; empty for plain text.
 
     Raises:
-        ConfigError: The host is no loopback address.
+        ConfigError: The host is no loopback address, or a file cannot be used.
 
     Example:
         >>> with Emulator(seed_fleet=False) as emulator:
@@ -69,6 +77,8 @@ class Emulator:
         account: str = "emulator",
         clock: Clock | None = None,
         tls: bool | tuple[str | os.PathLike[str], str | os.PathLike[str]] = False,
+        data: str | os.PathLike[str] | None = None,
+        seed_from: str | os.PathLike[str] | None = None,
     ) -> None:
         from pathlib import Path
 
@@ -92,12 +102,24 @@ class Emulator:
         self.account = account
         self.store = Store(clock)
         self._keyring: Keyring = Keyring(self.store)
-        add_definitions(self.store)
-        add_catalog(self.store, account)
-        if seed_fleet:
-            from omniherd.emulator.seed import add_fleet
+        self._journal: Journal | None = None
+        if data is not None:
+            from omniherd.emulator.persistence import Journal
 
-            add_fleet(self.store)
+            self._journal = Journal(Path(data))
+        if self._journal is not None and not self._journal.fresh:
+            self._journal.load(self.store)
+        else:
+            add_definitions(self.store)
+            add_catalog(self.store, account)
+            if seed_from is not None:
+                from omniherd.emulator.fixtures import read_seed, sow
+
+                sow(self.store, read_seed(Path(seed_from)))
+            elif seed_fleet:
+                from omniherd.emulator.seed import add_fleet
+
+                add_fleet(self.store)
         Controllers(self.store)
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
         rules = Rules(any_type=any_type)
@@ -116,7 +138,10 @@ class Emulator:
             pair = read_certificate(Path(tls[0]), Path(tls[1]))
         self.certificate = b"" if pair is None else pair[0]
         self._server: Server = Server(methods, self._keyring, host, port, pair)
-        self.service_account_key = self._keyring.add_account("automation", "Admin")
+        kept = {} if self._journal is None else self._journal.facts
+        self.service_account_key = kept.get(_KEY) or self._keyring.add_account("automation", "Admin")
+        if self._journal is not None:
+            self._journal.begin(self.store, {_KEY: self.service_account_key})
 
     @property
     def port(self) -> int:
@@ -167,6 +192,20 @@ class Emulator:
         """
         return self._keyring.add_account(name, role)
 
+    def snapshot(self) -> Snapshot:
+        """Return the state as it is now, to `restore` it or to save it to a file."""
+        from omniherd.emulator.fixtures import Snapshot
+
+        return Snapshot.of(self.store)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a state, versions and times included. Controllers do not react; watches see what changes.
+
+        Args:
+            snapshot: A snapshot of this emulator; in one of another the key of this one is not known.
+        """
+        snapshot.apply(self.store)
+
     def start(self) -> Self:
         """Serve; returns when calls can come.
 
@@ -177,8 +216,14 @@ class Emulator:
         return self
 
     def stop(self) -> None:
-        """End all calls and stop serving; the state stays."""
+        """End all calls and stop serving; the state stays, and `start` serves it again."""
         self._server.stop()
+
+    def close(self) -> None:
+        """Stop for good, and close the file that keeps the state; leaving a `with` block does it too."""
+        self.stop()
+        if self._journal is not None:
+            self._journal.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -186,7 +231,7 @@ class Emulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.close()
 
     async def __aenter__(self) -> Self:
         return await asyncio.to_thread(self.start)
@@ -194,4 +239,4 @@ class Emulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.stop)
+        await asyncio.to_thread(self.close)

@@ -6,10 +6,11 @@ validation are decided before a call comes here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -253,6 +254,8 @@ class Store:
         self.clock: Clock = clock or time.time_ns
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._observers: list[Callable[[Event], None]] = []
+        self._keepers: list[Callable[[Event], None]] = []
+        self._quiet = False
 
     def now(self) -> tuple[int, int]:
         """Return the time as seconds and nanoseconds."""
@@ -261,6 +264,23 @@ class Store:
     def observe(self, observer: Callable[[Event], None]) -> None:
         """Call a function after every change, under the lock; controllers hang on here."""
         self._observers.append(observer)
+
+    def keep(self, keeper: Callable[[Event], None]) -> None:
+        """Call a function at every change, under the lock and before all observers; what keeps the state hangs on here.
+
+        A keeper is called even while the store is quiet, and in the order of the changes.
+        """
+        self._keepers.append(keeper)
+
+    @contextlib.contextmanager
+    def quietly(self) -> Generator[None]:
+        """Make changes that controllers do not react to: the state as a whole is put in place. Watches see them."""
+        with self.lock:
+            before, self._quiet = self._quiet, True
+            try:
+                yield
+            finally:
+                self._quiet = before
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -544,6 +564,10 @@ class Store:
         kind.append(event)
         for listener in tuple(kind.listeners):
             listener.signal()
+        for keeper in self._keepers:
+            keeper(event)
+        if self._quiet:
+            return
         for observer in self._observers:
             observer(event)
 
