@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 
 from omniherd.errors import ConfigError
 
@@ -119,10 +119,9 @@ def _entries(config: dict[str, Any], kind: tuple[str, str, str]) -> dict[str, di
     key, inner, title = kind
     found: dict[str, dict[str, Any]] = {}
     listed: Any = config.get(key) or []
-    if not isinstance(listed, list):
+    if not _is_list(listed):
         raise ConfigError(f"`{key}` of the kubeconfig file is not a list")
-    entries: list[Any] = listed
-    for entry in entries:
+    for entry in listed:
         name: Any = cast("dict[str, Any]", entry).get("name") if isinstance(entry, dict) else None
         content: Any = cast("dict[str, Any]", entry).get(inner) if isinstance(entry, dict) else None
         if not isinstance(name, str) or not isinstance(content or {}, dict):
@@ -136,10 +135,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         pairs = ((key, _plain(inner)) for key, inner in cast("dict[str, Any]", value).items())
         return {key: inner for key, inner in pairs if inner}
-    if isinstance(value, list):
-        items: list[Any] = value
-        return [_plain(inner) for inner in items]
+    if _is_list(value):
+        return [_plain(inner) for inner in value]
     return value
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _dump(config: dict[str, Any]) -> str:
