@@ -209,3 +209,37 @@ def test_a_real_server_is_exported_without_writing():
     assert sow(store, exported) > 300
     assert [one.id for one in store.list("default", "Clusters.omni.sidero.dev")] == ["edge-lab", "prod", "staging"]
     assert store.list("default", "PublicKeys.omni.sidero.dev") == []
+
+
+def test_the_command_line_keeps_and_seeds(tmp_path):
+    with Emulator() as emulator:
+        emulator.store.put(CLASSES, "mine", {"match_labels": ["x"]})
+        emulator.snapshot().save(tmp_path / "fixture")
+    ready = tmp_path / "ready"
+    command = [
+        sys.executable,
+        "-c",
+        "from omniherd.cli.main import entry; entry()",
+        "emulator",
+        "--ready-file",
+        str(ready),
+    ]
+    command += ["--data", str(tmp_path / "data"), "--seed-from", str(tmp_path / "fixture")]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline().startswith("export OMNI_ENDPOINT=")
+    child.send_signal(signal.SIGTERM)
+    _, errors = child.communicate(timeout=30)
+    assert child.returncode == 0, errors
+    with Emulator(data=tmp_path / "data") as emulator:
+        assert emulator.store.get("default", CLASSES, "mine").version == "1"
+
+
+def test_a_context_seeds_an_emulator(tmp_path, monkeypatch):
+    from omniherd.cli.emulator import _seed
+
+    with Emulator() as real:
+        for name, value in real.environment().items():
+            monkeypatch.setenv(name, value)
+        exported = _seed("real")
+    with Emulator(seed_from=exported) as copy, copy.connect() as omni:
+        assert [one.id for one in omni.list(Cluster)] == ["edge-lab", "prod", "staging"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from omniherd.cli.connection import Settings
@@ -36,13 +37,26 @@ def environment_text(variables: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
 
+def _seed(source: str | None) -> str | list[bytes] | None:
+    """Return a file's name as it is, else what the server of a context has."""
+    if source is None or Path(source).exists():
+        return source
+    from omniherd import Omni
+    from omniherd.emulator.fixtures import export
+
+    with Omni.connect(context=source) as omni:
+        return export(omni)
+
+
 @command()
 @option("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="loopback address; port 0 picks a free one")
 @option("--ready-file", metavar="FILE", help="write the environment lines there once it serves")
 @flag("--no-fleet", help="start empty")
 @flag("--any-type", help="admit resource types that Omni does not have")
+@option("--data", metavar="FILE", help="keep everything in a file, and go on from it")
+@option("--seed-from", metavar="FILE|CONTEXT", help="start with what a file has, or a copy of a real server's state")
 def emulator(**values: Any) -> None:
-    """Serve an Omni of your own on this machine, until Ctrl-C. Its state is gone with it."""
+    """Serve an Omni of your own on this machine, until Ctrl-C. Its state is gone with it, unless --data keeps it."""
     from omniherd._core.files import write_atomic
     from omniherd.emulator import Emulator
 
@@ -55,7 +69,14 @@ def emulator(**values: Any) -> None:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with Emulator(seed_fleet=not values["no_fleet"], host=host, port=port, any_type=values["any_type"]) as server:
+        with Emulator(
+            seed_fleet=not values["no_fleet"],
+            host=host,
+            port=port,
+            any_type=values["any_type"],
+            data=values["data"],
+            seed_from=_seed(values["seed_from"]),
+        ) as server:
             text = environment_text(server.environment())
             if values["ready_file"]:
                 write_atomic(values["ready_file"], text, 0o600)

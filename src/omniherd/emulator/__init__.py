@@ -10,15 +10,17 @@ Example:
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Any, Self
 
     from omniherd import AsyncOmni, Omni
     from omniherd.emulator.auth import Keyring
+    from omniherd.emulator.faults import Faults
     from omniherd.emulator.fixtures import Snapshot
     from omniherd.emulator.persistence import Journal
     from omniherd.emulator.server import Server
@@ -47,10 +49,12 @@ class Emulator:
         data: An SQLite file that keeps everything: a call is answered when its change is there. A file with a state
             goes on from it, and seeds are not looked at. None to keep the state in memory.
         seed_from: A file with the resources to start with instead of the fleet: a saved snapshot, or what
-            `omnictl get -o yaml` printed. People and keys in it are left out.
+            `omnictl get -o yaml` printed; or the resources themselves, as `omniherd.emulator.fixtures.export` reads
+            them from a real server. People and keys are left out.
 
     Attributes:
         store: The state, for tests that want to look or change behind the API.
+        faults: Faults on demand, for tests that want to see what their code does then.
         service_account_key: Key of an Admin, as `OMNI_SERVICE_ACCOUNT_KEY` takes it.
         certificate: The certificate that it serves with, PEM, for clients to trust; empty for plain text.
 
@@ -64,6 +68,7 @@ class Emulator:
     """
 
     store: Store
+    faults: Faults
     service_account_key: str
     certificate: bytes
 
@@ -78,7 +83,7 @@ class Emulator:
         clock: Clock | None = None,
         tls: bool | tuple[str | os.PathLike[str], str | os.PathLike[str]] = False,
         data: str | os.PathLike[str] | None = None,
-        seed_from: str | os.PathLike[str] | None = None,
+        seed_from: str | os.PathLike[str] | Sequence[bytes] | None = None,
     ) -> None:
         from pathlib import Path
 
@@ -89,7 +94,9 @@ class Emulator:
         from omniherd.emulator.catalog import add_catalog
         from omniherd.emulator.controllers import Controllers
         from omniherd.emulator.definitions import add_definitions
+        from omniherd.emulator.faults import Faults
         from omniherd.emulator.management_service import ManagementService
+        from omniherd.emulator.policies import Policies
         from omniherd.emulator.providers import ProviderRules
         from omniherd.emulator.server import Server, read_certificate
         from omniherd.emulator.state_service import StateService
@@ -101,6 +108,7 @@ class Emulator:
         self._tls = bool(tls)
         self.account = account
         self.store = Store(clock)
+        self.faults = Faults(self.store)
         self._keyring: Keyring = Keyring(self.store)
         self._journal: Journal | None = None
         if data is not None:
@@ -115,7 +123,7 @@ class Emulator:
             if seed_from is not None:
                 from omniherd.emulator.fixtures import read_seed, sow
 
-                sow(self.store, read_seed(Path(seed_from)))
+                sow(self.store, read_seed(Path(seed_from)) if isinstance(seed_from, (str, os.PathLike)) else seed_from)
             elif seed_fleet:
                 from omniherd.emulator.seed import add_fleet
 
@@ -124,7 +132,7 @@ class Emulator:
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
         rules = Rules(any_type=any_type)
         validators = Validators(self.store)
-        state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual)
+        state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual, policies=Policies(self.store))
         accounts = Accounts(self.store, self._keyring, validators)
         management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
         auth = AuthService(self.store, self._keyring, lambda: self.endpoint)
@@ -137,7 +145,7 @@ class Emulator:
         elif tls:
             pair = read_certificate(Path(tls[0]), Path(tls[1]))
         self.certificate = b"" if pair is None else pair[0]
-        self._server: Server = Server(methods, self._keyring, host, port, pair)
+        self._server: Server = Server(methods, self._keyring, host, port, pair, faults=self.faults)
         kept = {} if self._journal is None else self._journal.facts
         self.service_account_key = kept.get(_KEY) or self._keyring.add_account("automation", "Admin")
         if self._journal is not None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from omniherd.emulator.faults import Faults
 from omniherd.emulator.records import StateError
 from omniherd.errors import ConfigError
 from omniherd.wire.calls import CALLS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from omniherd.emulator.access import Principal
     from omniherd.emulator.auth import Keyring
+    from omniherd.emulator.faults import Meeting
 
 __all__ = ["Bell", "Incoming", "Method", "Server", "StreamMethod", "UnaryMethod"]
 
@@ -147,6 +149,7 @@ class Server:
         host: A loopback address, or `localhost`.
         port: The port, 0 for a free one.
         certificate: Certificate chain and key, PEM, for TLS; None for plain text.
+        faults: The faults that calls meet.
 
     Raises:
         ConfigError: The host is not a loopback address, or the port is taken.
@@ -159,6 +162,8 @@ class Server:
         host: str,
         port: int,
         certificate: tuple[bytes, bytes] | None = None,
+        *,
+        faults: Faults | None = None,
     ) -> None:
         _check_loopback(host)
         self._methods = methods
@@ -166,6 +171,7 @@ class Server:
         self._host = host
         self._wanted_port = port
         self._certificate = certificate
+        self._faults = faults
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -257,6 +263,10 @@ class Server:
         lead_to_nodes(call)
         return call
 
+    def meet(self, path: str) -> Meeting | None:
+        """Return the faults that a call meets, None for none."""
+        return None if self._faults is None else self._faults.meet(path, lambda: Bell(self._bells).heard())
+
     def method(self, path: str) -> Method | None:
         """Return what answers a path."""
         return self._methods.get(path)
@@ -334,7 +344,12 @@ def _handler(server: Server) -> Any:
     def unary(path: str, method: Any) -> Any:
         async def serve(data: bytes, context: Any) -> Any:
             async def work() -> bytes:
+                meeting = server.meet(path)
+                if meeting is not None:
+                    await meeting.before()
                 answer = await method(server.incoming(path, context), parse(path, data))
+                if meeting is not None:
+                    meeting.after()
                 return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
             return await guarded(context, work())
@@ -344,7 +359,14 @@ def _handler(server: Server) -> Any:
     def stream(path: str, method: Any) -> Any:
         async def serve(data: bytes, context: Any) -> None:
             async def work() -> None:
-                await method(server.incoming(path, context), parse(path, data), context.write)
+                meeting = server.meet(path)
+                if meeting is None:
+                    await method(server.incoming(path, context), parse(path, data), context.write)
+                    return
+                await meeting.before()
+                with contextlib.suppress(Faults.ends):
+                    await method(server.incoming(path, context), parse(path, data), meeting.sender(context.write))
+                    meeting.after()
 
             await guarded(context, work())
 

@@ -163,6 +163,11 @@ class Subscription:
             self._signalled = True
             self.ready()
 
+    def fall_behind(self) -> None:
+        """Be where a reader is that was too slow; called by the store under its lock."""
+        self._position = self._kind.position - CAPACITY - 1
+        self.signal()
+
     def _signal_if_behind(self) -> None:
         if not self._broken and self._position < self._kind.position:
             self.signal()
@@ -521,6 +526,14 @@ class Store:
             subscription = Subscription(self, self._kind(namespace, type_name), id_, options)
             subscription.start()
             return subscription
+
+    def overrun(self) -> int:
+        """Let all running watches fall behind the kept history; return how many there are."""
+        with self.lock:
+            listeners = [listener for kind in self._kinds.values() for listener in kind.listeners]
+            for listener in listeners:
+                listener.fall_behind()
+        return len(listeners)
 
     def bookmark(self, position: int) -> bytes:
         """Return the bookmark of a position in a kind's history."""
