@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from omniherd.emulator.access_table import ACCESS, ROLES
 from omniherd.emulator.records import StateError
 
-__all__ = ["Principal", "Rules", "insufficient", "rank", "refuse"]
+if TYPE_CHECKING:
+    from omniherd.emulator.policies import Policies
+    from omniherd.emulator.records import Stored
+
+__all__ = [
+    "SERVER_ROLES",
+    "Principal",
+    "Rules",
+    "acting",
+    "cluster_of",
+    "insufficient",
+    "is_cluster_bound",
+    "rank",
+    "refuse",
+]
+
+SERVER_ROLES = ("None", "InfraProvider", "Reader", "Operator", "Admin")
+"""The roles of Omni v1.9.3, the lowest first; later versions have more."""
 
 _MANAGEMENT_ONLY = frozenset({"Users.omni.sidero.dev", "Identities.omni.sidero.dev"})
 
@@ -27,6 +45,36 @@ class Principal:
     role: str
     user_id: str = ""
     fingerprint: str = ""
+
+
+def is_cluster_bound(type_name: str) -> bool:
+    """Whether an access policy can open a type's resources, those of one cluster at a time."""
+    return "cluster_scope" in ACCESS.get(type_name, ())
+
+
+def cluster_of(resource: Stored) -> str:
+    """Return the cluster that a resource belongs to for access policies, empty for none."""
+    scope = ACCESS.get(resource.type, {}).get("cluster_scope")
+    if scope == "id":
+        return resource.id
+    return resource.labels.get("omni.sidero.dev/cluster", "") if scope == "label" else ""
+
+
+def acting(policies: Policies, principal: Principal, cluster: str, *, kind: bool = False) -> Principal:
+    """Return a caller with the role that counts on a cluster.
+
+    Args:
+        policies: The access policy.
+        principal: The caller.
+        cluster: Id of the cluster, empty for none.
+        kind: Whether a whole kind is asked for: without a cluster, only rules for all clusters count then.
+    """
+    if not cluster and not kind:
+        return principal
+    role, everywhere = policies.role(principal, cluster or "any")
+    if role in {principal.role, "None"} or not (cluster or everywhere):
+        return principal
+    return replace(principal, role=role)
 
 
 def rank(role: str) -> int:
@@ -50,6 +98,7 @@ def refuse(texts: list[str], code: str = "INVALID_ARGUMENT") -> StateError:
 
 def frame(texts: list[str]) -> str:
     """Return several texts as one, in the form that the server gives them."""
+    texts = list(dict.fromkeys(texts))
     count = "1 error" if len(texts) == 1 else f"{len(texts)} errors"
     return f"{count} occurred:\n" + "".join(f"\t* {text}\n" for text in texts) + "\n"
 
@@ -118,7 +167,7 @@ def _missing_verb(principal: Principal, verb: str, type_name: str, access: dict[
             "create should be done via the management.CreateJoinToken API call"
         )
     if type_name == "ImportedClusterSecrets.omni.sidero.dev":
-        return denied("only create and destroy access is permitted")
+        return denied("only create and destroy access is permitted for imported cluster secrets")
     if "destroy" in access and verb != "destroy":
         return denied("only read and delete access is permitted")
     return denied("only read access is permitted")

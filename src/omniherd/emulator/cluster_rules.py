@@ -6,7 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.access import frame
-from omniherd.emulator.records import RUNNING, missing
+from omniherd.emulator.gotext import quote
+from omniherd.emulator.machine_rules import unknown_version
+from omniherd.emulator.machine_set_rules import CLUSTER_LOCKED, is_locked
+from omniherd.emulator.records import RUNNING
 from omniherd.emulator.versions import may_upgrade_kubernetes, order
 
 if TYPE_CHECKING:
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClusterRules", "go_duration"]
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_TAINTED = "omni.sidero.dev/cluster-tainted-by-importing"
+_PARTS = ("major", "minor", "patch")
+_ENCRYPTED_SINCE = (1, 5)
 _VERSIONS = "TalosVersions.omni.sidero.dev"
 _HOUR = 3600
 
@@ -32,65 +37,104 @@ class ClusterRules:
 
     def judge(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
         """Return what is wrong with a write of a cluster; see `Validators.judge`."""
-        if verb in {"teardown", "destroy"} or resource.phase != RUNNING:
-            return []
-        spec = resource.decode()
         if verb == "create":
-            texts = self._versions(spec)
-            if not _NAME.fullmatch(resource.id) and resource.id:
-                texts.append("name should only contain letters, digits, dashes and underscores")
-            return texts + _backup(spec)
-        old = None if current is None else current.decode()
-        return self._changes(old, spec) + _backup(spec)
-
-    def _versions(self, spec: Any) -> list[str]:
-        kubernetes, talos = spec.kubernetes_version, spec.talos_version
-        texts: list[str] = []
-        for name, version in (("Kubernetes", kubernetes), ("Talos", talos)):
-            fault = _version_fault(version)
-            if fault is not None:
-                texts.append(f"error validating {name} version: {frame([fault])}")
-        return texts + self._compatible(kubernetes, talos)
-
-    def _compatible(self, kubernetes: str, talos: str) -> list[str]:
-        found = self._store.find("default", _VERSIONS, talos)
-        if found is None:
-            return [f'invalid talos version "{talos}": {missing("default", _VERSIONS, talos).message}']
-        if kubernetes not in found.decode().compatible_kubernetes_versions:
-            return [f'invalid kubernetes version "{kubernetes}": is not compatible with talos version "{talos}"']
-        return []
-
-    def _changes(self, old: Any, new: Any) -> list[str]:
-        if old is None:
+            spec = resource.decode()
+            faults = [*_forms(spec, None), *_backup(spec), *self._versions(None, spec, resource.id)]
+            return [*_name(resource.id), *faults]
+        if verb != "update" or current is None:
+            return self._end(resource)
+        if resource.phase != RUNNING:
             return []
-        texts: list[str] = []
-        talos, kubernetes = old.talos_version, old.kubernetes_version
-        if new.talos_version != talos and order(new.talos_version) < order(talos):
-            texts.append(f'downgrading from version "{talos}" to "{new.talos_version}" is not supported')
-        elif (new.talos_version, new.kubernetes_version) != (talos, kubernetes):
-            texts.extend(self._compatible(new.kubernetes_version, new.talos_version))
-            if not texts and not may_upgrade_kubernetes(kubernetes, new.kubernetes_version):
-                texts.append(
-                    f'kubernetes version is not supported for upgrade to "{new.kubernetes_version}" from "{kubernetes}"'
-                )
+        if all(is_locked(one) for one in (current, resource)):
+            return [f"updating cluster configuration is not allowed: the cluster {quote(resource.id)} is locked"]
+        old, new = current.decode(), resource.decode()
+        texts = _forms(new, old)
         if old.features.disk_encryption != new.features.disk_encryption:
             texts.append("updating disk encryption settings is not allowed")
-        return texts
+        return [*texts, *_backup(new), *self._versions(old, new, resource.id)]
+
+    def _end(self, cluster: Stored) -> list[str]:
+        status = self._store.find("default", "ClusterStatuses.omni.sidero.dev", cluster.id)
+        if status is None or CLUSTER_LOCKED not in cluster.annotations or _TAINTED in status.labels:
+            return []
+        return [f"deletion is not allowed: the cluster {quote(cluster.id)} is locked"]
+
+    def _versions(self, old: Any, new: Any, id_: str) -> list[str]:
+        """Return the first fault of the versions together."""
+        talos, kubernetes = new.talos_version, new.kubernetes_version
+        if old is not None and (old.talos_version, old.kubernetes_version) == (talos, kubernetes):
+            return []
+        fault = None
+        if old is None or old.talos_version != talos:
+            fault = unknown_version(self._store, talos)
+            initial = self._initial(id_, old)
+            if fault is None and initial and order(talos)[:2] < order(initial)[:2]:
+                fault = f"downgrading from version {quote(initial)} to {quote(talos)} is not supported"
+        if fault is None and old is not None and not self._may_upgrade(old.kubernetes_version, kubernetes):
+            change = f"{quote(kubernetes)} from {quote(old.kubernetes_version)}"
+            fault = f"kubernetes version is not supported for upgrade to {change}"
+        found = self._store.find("default", _VERSIONS, talos)
+        known = () if found is None else found.decode().compatible_kubernetes_versions
+        if fault is None and kubernetes not in known:
+            fault = (
+                f"invalid kubernetes version {quote(kubernetes)}: is not compatible with talos version {quote(talos)}"
+            )
+        return [] if fault is None else [fault]
+
+    def _may_upgrade(self, old: str, new: str) -> bool:
+        listed = self._store.list("default", "KubernetesVersions.omni.sidero.dev")
+        known = {order(version.id)[:2] for version in listed}
+        return old == new or (order(new)[:2] in known and may_upgrade_kubernetes(old, new))
+
+    def _initial(self, id_: str, old: Any) -> str:
+        """Return the Talos version that a cluster was made with; empty for a new one."""
+        if old is None:
+            return ""
+        config = self._store.find("default", "ClusterConfigVersions.omni.sidero.dev", id_)
+        return str(old.talos_version if config is None else config.decode().version).removeprefix("v")
+
+
+def _name(id_: str) -> list[str]:
+    if not id_:
+        return ["name is required"]
+    if all(character.isalnum() or character in "_-" for character in id_):
+        return []
+    return ["name should only contain letters, digits, dashes and underscores"]
+
+
+def _forms(new: Any, old: Any) -> list[str]:
+    """Return what is wrong with the form of the versions, and with encryption on an old Talos."""
+    versions = [("Kubernetes", new.kubernetes_version)]
+    if old is None or old.talos_version != new.talos_version:
+        versions.append(("Talos", new.talos_version))
+    texts: list[str] = []
+    for name, version in versions:
+        fault = _version_fault(version)
+        if fault is not None:
+            texts.append(f"error validating {name} version: {frame([fault])}")
+    readable = _version_fault(new.talos_version) is None
+    if new.features.disk_encryption and readable and order(new.talos_version)[:2] < _ENCRYPTED_SINCE:
+        texts.append("disk encryption is supported only for Talos version >= 1.5.0")
+    return texts
 
 
 def _version_fault(version: str) -> str | None:
-    """Return what is wrong with the form of a version, in the words of the server's parser."""
+    """Return what is wrong with the form of a version, in the words of the server's tolerant parser."""
     if not version:
         return "version is required"
-    major, *rest = version.removeprefix("v").split(".", 2)
-    for name, part in (("major", major), ("minor", rest[0] if rest else "0")):
-        if not (part.isascii() and part.isdigit()):
-            return f'version should be in semver format: Invalid character(s) found in {name} number "{part}"'
-    return None if len(rest) == 2 else "version should be in semver format: No Major.Minor.Patch elements found"
+    parts = version.removeprefix("v").split(".", 2)
+    if len(parts) < len(_PARTS) and re.search("[+-]", parts[-1]):
+        return "version should be in semver format: Short version cannot contain PreRelease/Build meta data"
+    if len(parts) == len(_PARTS):
+        parts[2] = re.split("[+-]", parts[2], maxsplit=1)[0]
+    for name, part in zip(_PARTS, parts, strict=False):
+        if not re.fullmatch("[0-9]+", part):
+            return f"version should be in semver format: Invalid character(s) found in {name} number {quote(part)}"
+    return None
 
 
 def _backup(spec: Any) -> list[str]:
-    if not spec.HasField("backup_configuration") or not spec.backup_configuration.HasField("interval"):
+    if not spec.HasField("backup_configuration"):
         return []
     interval = spec.backup_configuration.interval
     nanoseconds = interval.seconds * 10**9 + interval.nanos

@@ -7,6 +7,8 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
+from omniherd.emulator.goyamltext import go_yaml_fault_4
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -49,9 +51,7 @@ def judge_config_patch(text: str) -> list[str]:
         nodes = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
         documents = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = 1 if mark is None else mark.line + 1
-        return [f"yaml: line {line}: {getattr(error, 'problem', None) or error}"]
+        return [f"decode error: {go_yaml_fault_4(error, text)}"]
     except (ValueError, OverflowError, RecursionError) as error:
         # Values that look like dates or numbers and are none, and nests too deep to read.
         return [f"yaml: {error}"]

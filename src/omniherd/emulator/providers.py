@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from omniherd.emulator.store import Match, Store
 
-__all__ = ["ProviderRules", "is_provider_namespace"]
+__all__ = ["ProviderRules", "is_provider_resource"]
 
 _NAMESPACE = "infra-provider"
 _EPHEMERAL = "infra-provider-ephemeral"
@@ -28,9 +28,11 @@ _UNGUARDED = frozenset({"ConfigPatchRequests.omni.sidero.dev", "ProviderJoinConf
 _OWN_ID = frozenset({"InfraProviderStatuses.omni.sidero.dev", "InfraProviderHealthStatuses.omni.sidero.dev"})
 
 
-def is_provider_namespace(namespace: str) -> bool:
-    """Whether the rules of this module decide on a namespace."""
-    return namespace in {_NAMESPACE, _EPHEMERAL} or namespace.startswith(_NAMESPACE + ":")
+def is_provider_resource(namespace: str, type_name: str) -> bool:
+    """Whether the rules of this module decide on a resource."""
+    if namespace.startswith(_NAMESPACE + ":"):
+        return True
+    return namespace in {_NAMESPACE, _EPHEMERAL} and type_name in ACCESS
 
 
 class ProviderRules:
@@ -57,7 +59,9 @@ class ProviderRules:
         """
         if type_name in _UNGUARDED and verb != "watch" and rank(principal.role) < rank("Reader"):
             return None
-        name = self._provider(principal, namespace)
+        name = self._provider(principal, namespace, type_name)
+        if name is not None and namespace.startswith(_NAMESPACE + ":"):
+            return None
         if name is not None:
             return lambda resource: resource.labels.get(_LABEL) == name
         least = _row(type_name)["access"].get("read", "Reader")
@@ -71,17 +75,11 @@ class ProviderRules:
         Raises:
             StateError: The caller may not create it.
         """
-        name = self._provider(principal, resource.namespace)
+        name = self._provider(principal, resource.namespace, resource.type)
         if name is None:
             self._user_writes(principal, "create", resource.type)
             return resource
         if resource.namespace.startswith(_NAMESPACE + ":"):
-            suffix = f".{name}.infraprovider.sidero.dev"
-            if not resource.type.endswith(suffix):
-                raise StateError(
-                    "INVALID_ARGUMENT",
-                    f'resources in namespace "{resource.namespace}" must have a type suffix "{suffix}"',
-                )
             return resource
         if not _row(resource.type).get("provider_access", {}).get("create"):
             raise _provider_refused("create", resource.type)
@@ -95,7 +93,7 @@ class ProviderRules:
         Raises:
             StateError: The caller may not change it.
         """
-        name = self._provider(principal, current.namespace)
+        name = self._provider(principal, current.namespace, current.type)
         if name is None:
             self._user_writes(principal, verb, current.type)
             return
@@ -113,11 +111,11 @@ class ProviderRules:
         if not right:
             raise _provider_refused(verb, current.type)
 
-    def _provider(self, principal: Principal, namespace: str) -> str | None:
+    def _provider(self, principal: Principal, namespace: str, type_name: str) -> str | None:
         """Return the name of the provider that calls, None for users.
 
         Raises:
-            StateError: The role is too low, the provider not registered, or the namespace another's.
+            StateError: The role is too low, the provider not registered, the namespace another's or not for the type.
         """
         if rank(principal.role) < rank("InfraProvider"):
             raise StateError("PERMISSION_DENIED", insufficient(principal.role))
@@ -129,6 +127,11 @@ class ProviderRules:
         allowed = (_NAMESPACE, _EPHEMERAL, f"{_NAMESPACE}:{name}")
         if namespace not in allowed:
             raise StateError("PERMISSION_DENIED", f"namespace not allowed, must be one of: {', '.join(allowed)}")
+        suffix = f".{name}.infraprovider.sidero.dev"
+        if namespace == allowed[-1] and not type_name.endswith(suffix):
+            raise StateError(
+                "INVALID_ARGUMENT", f'resources in namespace "{namespace}" must have a type suffix "{suffix}"'
+            )
         return name
 
     @staticmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from omniherd.emulator.access import refuse
+from omniherd.emulator.access import acting, cluster_of, is_cluster_bound, refuse
 from omniherd.emulator.forms import TYPES, check_frames, spec_class
-from omniherd.emulator.providers import is_provider_namespace, visible
+from omniherd.emulator.providers import is_provider_resource, visible
 from omniherd.emulator.queries import compile_queries, has_queries
 from omniherd.emulator.records import (
     DESTROYED,
@@ -22,6 +22,7 @@ from omniherd.emulator.store import WatchOptions
 
 if TYPE_CHECKING:
     from omniherd.emulator.access import Principal, Rules
+    from omniherd.emulator.policies import Policies
     from omniherd.emulator.providers import ProviderRules
     from omniherd.emulator.server import Bell, Incoming, Method, Send
     from omniherd.emulator.store import Match, Store, Subscription
@@ -32,6 +33,8 @@ __all__ = ["StateService"]
 
 _NIL = "runtime error: invalid memory address or nil pointer dereference"
 _PREFIX = "/cosi.resource.State/"
+_CLUSTER = "omni.sidero.dev/cluster"
+_EQUAL = 1
 _INT64 = 1 << 63
 _DIGITS = 40
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -46,16 +49,25 @@ class StateService:
         providers: The same for infra providers' namespaces.
         validators: What may be written.
         virtual: Resources that are computed for each call.
+        policies: Roles that an access policy gives on clusters.
     """
 
     def __init__(
-        self, store: Store, rules: Rules, providers: ProviderRules, validators: Validators, virtual: Virtual
+        self,
+        store: Store,
+        rules: Rules,
+        providers: ProviderRules,
+        validators: Validators,
+        virtual: Virtual,
+        *,
+        policies: Policies,
     ) -> None:
         self._store = store
         self._rules = rules
         self._providers = providers
         self._validators = validators
         self._virtual = virtual
+        self._policies = policies
 
     def methods(self) -> dict[str, Method]:
         """Return what answers, by path."""
@@ -77,7 +89,11 @@ class StateService:
         principal = call.principal
         namespace, type_name, id_ = request.namespace, request.type, request.id
         self._virtual.precheck(principal, "get", type_name, id_)
-        seen = self._may_read(principal, "get", namespace, type_name)
+        bound = self._store.find(namespace, type_name, id_) or Stored(namespace, type_name, id_)
+        acts = acting(self._policies, principal, cluster_of(bound))
+        seen = self._may_read(acts, "get", namespace, type_name)
+        if type_name == "ClusterPermissions.omni.sidero.dev":
+            principal = acting(self._policies, principal, id_)
         if self._virtual.has(type_name):
             found = self._virtual.get(principal, namespace, type_name, id_)
         else:
@@ -95,7 +111,7 @@ class StateService:
     async def list(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer State.List."""
         principal = call.principal
-        seen = self._may_read(principal, "list", request.namespace, request.type)
+        seen = self._may_read_kind(principal, "list", request)
         if self._virtual.has(request.type):
             found = self._virtual.list(principal, request.namespace, request.type, *has_queries(request.options))
         else:
@@ -108,7 +124,12 @@ class StateService:
         """Answer State.Watch; goes on until the caller ends it."""
         principal = call.principal
         single = request.HasField("id")
-        seen = self._may_read(principal, "watch", request.namespace, request.type)
+        if single:
+            named = Stored(request.namespace, request.type, request.id)
+            acts = acting(self._policies, principal, cluster_of(named))
+            seen = self._may_read(acts, "watch", request.namespace, request.type)
+        else:
+            seen = self._may_read_kind(principal, "watch", request)
         if self._virtual.has(request.type) and not self._virtual.follows(request.type, kind=not single):
             self._virtual.refuse_watch(request.type, request.id, kind=not single)
         options = request.options
@@ -153,9 +174,24 @@ class StateService:
             else:
                 await bell.heard()
 
+    def _may_read_kind(self, principal: Principal, verb: str, request: Any) -> Match | None:
+        """Do the same for a whole kind: each label query must be allowed by itself."""
+        seen = None
+        bound = is_cluster_bound(request.type)
+        for query in request.options.label_query or (None,):
+            acts = principal
+            if bound:
+                terms = () if query is None else query.terms
+                named = (
+                    term.value[0] for term in terms if term.key == _CLUSTER and not term.op - _EQUAL and term.value
+                )
+                acts = acting(self._policies, principal, next(named, ""), kind=True)
+            seen = self._may_read(acts, verb, request.namespace, request.type)
+        return seen
+
     def _may_read(self, principal: Principal, verb: str, namespace: str, type_name: str) -> Match | None:
         """Refuse a read that is not allowed; return what the caller may see, None for everything."""
-        if is_provider_namespace(namespace):
+        if is_provider_resource(namespace, type_name):
             return self._providers.read(principal, verb, namespace, type_name)
         text = self._rules.check(principal, "read", type_name)
         if text is not None:
@@ -172,7 +208,7 @@ class StateService:
         resource = self._decode(request.resource)
         if resource.owner not in {"", request.options.owner}:
             raise StateError("UNKNOWN", f'owner is already set to "{resource.owner}"')
-        if is_provider_namespace(resource.namespace):
+        if is_provider_resource(resource.namespace, resource.type):
             resource = self._providers.create(principal, resource)
         self._judge(principal, "create", None, resource)
         stored = self._store.create(resource, request.options.owner)
@@ -235,7 +271,7 @@ class StateService:
         """Return what a call is about to change; None when it is not there."""
         self._virtual.precheck(principal, verb, named.type, named.id)
         current = self._store.find(named.namespace, named.type, named.id)
-        if is_provider_namespace(named.namespace):
+        if is_provider_resource(named.namespace, named.type):
             seen = self._providers.read(principal, "get", named.namespace, named.type)
             current = visible(seen, self._store.get(named.namespace, named.type, named.id))
             self._providers.change(principal, verb, current, named if verb == "update" else None)
@@ -244,15 +280,21 @@ class StateService:
     def _judge(self, principal: Principal, verb: str, current: Stored | None, resource: Stored) -> None:
         """Refuse what the caller may not do or what is not valid; both kinds of texts come together."""
         denial = None
-        if not is_provider_namespace(resource.namespace):
-            denial = self._rules.check(principal, "destroy" if verb == "teardown" else verb, resource.type)
+        if not is_provider_resource(resource.namespace, resource.type):
+            denial = self._denial(principal, "destroy" if verb == "teardown" else verb, current, resource)
         texts = [] if denial is None else [denial]
-        if verb == "create" and not resource.id:
-            texts.append("resource ID must not be empty")
-        if verb == "create" or current is not None:
-            texts.extend(self._validators.judge(verb, current, resource))
+        texts.extend(self._validators.judge(verb, current, resource))
         if texts:
             raise refuse(texts, "INVALID_ARGUMENT" if denial is None else "PERMISSION_DENIED")
+
+    def _denial(self, principal: Principal, verb: str, current: Stored | None, resource: Stored) -> str | None:
+        """Return why a caller may not write: an update counts where the resource is and where it goes."""
+        before = current if verb == "update" and current is not None else resource
+        place, goal = cluster_of(before), cluster_of(resource)
+        denial = self._rules.check(acting(self._policies, principal, place), verb, resource.type)
+        if denial is not None or (place == goal and goal):
+            return denial
+        return self._rules.check(acting(self._policies, principal, goal), verb, resource.type)
 
     # --- decoding ---------------------------------------------------------------------------------------------------
 
@@ -300,10 +342,9 @@ class StateService:
         except Exception:  # noqa: BLE001 - protobuf's error class depends on its backend
             raise StateError("UNKNOWN", "unexpected EOF") from None
         info = TYPES[type_name]
-        for packed, plain in info.compressed:
-            if getattr(decoded, packed) and getattr(decoded, plain):
-                decoded.ClearField(packed)
-            elif getattr(decoded, packed):
+        for packed, _ in info.compressed:
+            # The validator of patches tells it in its own form.
+            if getattr(decoded, packed) and type_name != "ConfigPatches.omni.sidero.dev":
                 check_frames(getattr(decoded, packed))
         return decoded.SerializeToString()
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omniherd.emulator.access_table import ROLES
+from omniherd.emulator.access import SERVER_ROLES, frame
+from omniherd.emulator.cluster_part_rules import ClusterPartRules
 from omniherd.emulator.cluster_rules import ClusterRules
-from omniherd.emulator.records import RUNNING
+from omniherd.emulator.gotext import has_control, quote, size
+from omniherd.emulator.machine_rules import MachineRules, selector_faults
+from omniherd.emulator.machine_set_rules import CLUSTER, MACHINE_SET, MachineSetRules
+from omniherd.emulator.metadata_rules import judge_metadata
+from omniherd.emulator.policies import judge_policy
+from omniherd.emulator.records import RUNNING, TEARING_DOWN, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Validators"]
 
 _O = ".omni.sidero.dev"
-_L = "omni.sidero.dev/"
-_CLUSTER = _L + "cluster"
-_MACHINE_SET = _L + "machine-set"
-_CONTROL_PLANE = _L + "role-controlplane"
-_WORKER = _L + "role-worker"
+_TOKEN_NAME = 16
 
 _EMAIL = re.compile(r"[^@\s<>]*@[^@\s<>]+")
 
@@ -39,19 +40,21 @@ class Validators:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        sets = MachineSetRules(store)
         judges: dict[str, Judge] = {
-            "AccessPolicies": self._access_policy,
+            **MachineRules(store).judges(),
+            **ClusterPartRules(store).judges(),
+            "AccessPolicies": judge_policy,
             "Clusters": ClusterRules(store).judge,
             "ConfigPatches": self._config_patch,
             "DefaultJoinTokens": self._default_join_token,
             "EulaAcceptances": self._eula,
-            "ExposedServices": self._exposed_service,
             "Identities": self._identity,
+            "ImportedClusterSecrets": self._imported_secrets,
             "JoinTokens": self._join_token,
-            "KubernetesManifestGroups": self._manifest_group,
-            "MachineClasses": self._machine_class,
-            "MachineSetNodes": self._machine_set_node,
-            "MachineSets": self._machine_set,
+            "MachineRequests": self._machine_request,
+            "MachineSetNodes": sets.judge_node,
+            "MachineSets": sets.judge_set,
             "NodeForceDestroyRequests": self._force_destroy,
             "PublicKeys": self._role_field,
             "SAMLLabelRules": self._label_rule,
@@ -67,143 +70,84 @@ class Validators:
             current: What is stored; None when nothing is.
             resource: What is to be stored; for the last two verbs what is stored.
         """
+        texts = judge_metadata(verb, current, resource)
         judge = self._judges.get(resource.type)
-        return [] if judge is None else judge(verb, current, resource)
-
-    # --- clusters' parts --------------------------------------------------------------------------------------------
+        if judge is None or (verb != "create" and current is None):
+            return texts
+        texts.extend(judge(verb, current, resource))
+        if verb == "update" and current is not None and resource.phase == TEARING_DOWN:
+            texts.extend(judge("destroy", current, current))
+        return texts
 
     def _find(self, name: str, id_: str) -> Stored | None:
         return self._store.find("default", name + _O, id_)
 
-    def _machine_set(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb in {"teardown", "destroy"} or resource.phase != RUNNING:
-            return []
-        texts: list[str] = []
-        cluster = resource.labels.get(_CLUSTER)
-        if cluster is None:
-            texts.append(f'label "{_CLUSTER}" does not exist')
-        found = self._find("Clusters", cluster or "")
-        if found is None:
-            texts.append(f'the cluster "{cluster or ""}" does not exist')
-        elif verb == "create" and found.phase != RUNNING:
-            texts.append(f'the cluster "{cluster}" is tearing down')
-        if cluster is None or found is None:
-            return texts
-        return texts + self._machine_set_content(resource, cluster)
-
-    def _machine_set_content(self, resource: Stored, cluster: str) -> list[str]:
-        control_plane = _CONTROL_PLANE in resource.labels
-        if not control_plane and _WORKER not in resource.labels:
-            return [f'machine set must have either "{_CONTROL_PLANE}" or "{_WORKER}" label']
-        if control_plane and resource.id != f"{cluster}-control-planes":
-            return [f'control plane machine set must have ID "{cluster}-control-planes"']
-        if not resource.id.startswith(f"{cluster}-"):
-            return [f'machine set of cluster "{cluster}" ID must have "{cluster}-" as prefix']
-        spec = resource.decode()
-        texts: list[str] = []
-        if spec.HasField("bootstrap_spec"):
-            if not control_plane:
-                texts.append("bootstrap spec is not allowed for worker machine sets")
-            elif not _is_uuid(spec.bootstrap_spec.cluster_uuid):
-                texts.append(f'invalid cluster UUID "{spec.bootstrap_spec.cluster_uuid}"')
-        for name in ("machine_class", "machine_allocation"):
-            if spec.HasField(name):
-                texts.extend(self._allocation(getattr(spec, name)))
-        return texts
-
-    def _allocation(self, allocation: Any) -> list[str]:
-        if not allocation.name:
-            return ["machine allocation source name is not set"]
-        if self._find("MachineClasses", allocation.name) is None:
-            return [f'machine class with name "{allocation.name}" doesn\'t exist']
-        if allocation.machine_count and allocation.allocation_type:
-            return ["machine count can be set only if static allocation type is used"]
-        return []
-
-    def _machine_set_node(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb != "create":
-            return []
-        texts = [
-            f'label "{label}" does not exist' for label in (_CLUSTER, _MACHINE_SET) if label not in resource.labels
-        ]
-        machine_set = resource.labels.get(_MACHINE_SET, "")
-        cluster = resource.labels.get(_CLUSTER, "")
-        refusal = f'adding machine set node to the machine set "{machine_set}" is not allowed: '
-        found = self._find("MachineSets", machine_set)
-        owner = self._find("Clusters", cluster)
-        if found is None:
-            texts.append(refusal + "the machine set does not exist")
-        elif found.phase != RUNNING:
-            texts.append(refusal + "the machine set is tearing down")
-        elif owner is None:
-            texts.append(refusal + f'the cluster "{cluster}" does not exist')
-        elif owner.phase != RUNNING:
-            texts.append(refusal + f'the cluster "{cluster}" is tearing down')
-        elif found.labels.get(_CLUSTER) != cluster:
-            texts.append(refusal + f'the machine set belongs to the cluster "{found.labels.get(_CLUSTER, "")}"')
-        return texts
-
     def _force_destroy(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb not in {"create", "update"} or self._find("ClusterMachines", resource.id) is not None:
+        if verb != "create" or self._find("ClusterMachines", resource.id) is not None:
             return []
         return [
-            f'cannot create/update a NodeForceDestroyRequest for node "{resource.id}", '
+            f"cannot create/update a NodeForceDestroyRequest for node {quote(resource.id)}, "
             "as there is no matching cluster machine"
         ]
 
-    def _machine_class(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb in {"teardown", "destroy"}:
-            users = [
-                found.id
-                for found in self._store.list("default", "MachineSets" + _O)
-                if resource.id in _class_names(found.decode())
-            ]
-            if not users:
-                return []
-            return [f"can not delete the machine class as it is still in use by machine sets: {', '.join(users)}"]
-        spec = resource.decode()
-        if bool(spec.match_labels) == spec.HasField("auto_provision"):
-            return ["machine class should either have auto provision or match labels set"]
-        return []
-
-    def _config_patch(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb in {"teardown", "destroy"} or resource.phase != RUNNING:
+    def _config_patch(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
+        if verb not in {"create", "update"}:
             return []
         from omniherd.emulator.config_patches import judge_config_patch
-        from omniherd.emulator.forms import unpacked
 
-        spec = unpacked(resource.type, resource.decode())
+        if verb == "create":
+            for name, label, shown in (("Clusters", CLUSTER, "cluster"), ("MachineSets", MACHINE_SET, "machine set")):
+                found = self._find(name, resource.labels.get(label, ""))
+                if found is not None and found.phase != RUNNING:
+                    return [f"{shown} {quote(found.id)} is tearing down"]
+        text, fault = plain_data(resource)
+        if fault is not None:
+            return [fault]
         # What is compressed with Omni's own dictionary is taken on trust.
-        return [] if spec.compressed_data else judge_config_patch(spec.data)
-
-    def _manifest_group(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb in {"teardown", "destroy"} or resource.decode().mode:
+        if text is None or (verb == "update" and current is not None and plain_data(current)[0] == text):
             return []
-        return ["the manifest should have mode field set"]
+        return judge_config_patch(text)
 
-    def _exposed_service(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb != "create":
+    def _machine_request(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
+        if resource.namespace == "default":
             return []
-        texts = [] if _CLUSTER in resource.labels else [f'label "{_CLUSTER}" does not exist']
-        return [*texts, *([] if _L + "exposed-service-alias" in resource.labels else ["alias must be set"])]
-
-    # --- people and tokens ------------------------------------------------------------------------------------------
+        version = resource.decode().talos_version
+        if verb == "update" and current is not None and current.decode() != resource.decode():
+            return ["machine request spec is immutable"]
+        if verb != "create" or re.match(r"v?\d+\.\d+\.\d+", version):
+            return []
+        return [f"invalid talos version format: {quote(version)}"]
 
     @staticmethod
-    def _access_policy(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb == "create" and resource.id != "access-policy":
-            return [f'access policy ID mismatch: expected "access-policy", got "{resource.id}"']
-        return []
+    def _imported_secrets(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
+        if verb != "create" or resource.decode().ByteSize():
+            return []
+        parts = ("cluster", "secrets", "trustdinfo", "certs")
+        return [f"failed to validate imported cluster secret: {frame([f'{part} is required' for part in parts])}"]
+
+    # --- people and tokens ------------------------------------------------------------------------------------------
 
     def _default_join_token(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
         if verb == "create":
             return []
         token = resource.decode().token_id
-        return [] if self._find("JoinTokens", token) is not None else [f'no token with id "{token}" exists']
+        texts = [] if self._find("JoinTokens", token) is not None else [f"no token with id {quote(token)} exists"]
+        if resource.id == "default" and (verb != "update" or resource.phase == TEARING_DOWN):
+            texts.append("destroying the default join token resource is not allowed")
+        return texts
 
-    @staticmethod
-    def _eula(verb: str, _current: Stored | None, _resource: Stored) -> list[str]:
-        return ["EULA has already been accepted"] if verb == "create" else []
+    def _eula(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
+        if verb != "create":
+            return []
+        if self._find("EulaAcceptances", "eula") is not None:
+            return ["EULA has already been accepted"]
+        spec = resource.decode()
+        faults = (
+            ("resource ID must be eula", resource.id == "eula"),
+            ("name is required when accepting the EULA", spec.accepted_by_name),
+            ("email is required when accepting the EULA", spec.accepted_by_email),
+        )
+        return [text for text, fine in faults if not fine][:1]
 
     @staticmethod
     def _identity(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
@@ -213,11 +157,20 @@ class Validators:
             return ["must be lowercase"]
         return [] if _EMAIL.fullmatch(resource.id) else [f"not a valid email address: {resource.id}"]
 
-    @staticmethod
-    def _join_token(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb in {"create", "update"} and not resource.decode().name:
+    def _join_token(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
+        if verb in {"teardown", "destroy"}:
+            default = self._find("DefaultJoinTokens", "default")
+            if default is not None and default.decode().token_id == resource.id:
+                return ["deleting default join token is not possible"]
+            return []
+        name = resource.decode().name
+        if verb == "update" and current is not None and current.decode().name == name:
+            return []
+        if not name:
             return ["the join token name cannot be empty"]
-        return []
+        if size(name) > _TOKEN_NAME:
+            return [f"join token name cannot be longer than {_TOKEN_NAME} symbols"]
+        return ["the join token name must not contain control characters"] if has_control(name) else []
 
     @staticmethod
     def _role_field(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
@@ -225,20 +178,30 @@ class Validators:
 
     @staticmethod
     def _label_rule(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        return _role(resource.decode().assign_role_on_registration) if verb in {"create", "update"} else []
+        if verb not in {"create", "update"}:
+            return []
+        spec = resource.decode()
+        if spec.assign_role_on_registration:
+            return ["assignroleonregistration is deprecated, please use assignrole instead"]
+        fault, _ = selector_faults(spec.match_labels)
+        return [*_role(spec.assign_role), *([] if fault is None else [f"invalid match labels: {fault}"])]
 
 
 def _role(role: str) -> list[str]:
-    return [] if role in ROLES else [f'unknown role to parse: "{role}"']
+    return [] if role in SERVER_ROLES else [f"unknown role to parse: {quote(role)}"]
 
 
-def _class_names(spec: Any) -> set[str]:
-    return {spec.machine_class.name, spec.machine_allocation.name} - {""}
+def plain_data(resource: Stored) -> tuple[str | None, str | None]:
+    """Return the text of a spec with compressed and plain data, or what is wrong with it; neither when unreadable."""
+    from omniherd.emulator.forms import check_frames, unpacked
 
-
-def _is_uuid(text: str) -> bool:
+    spec = resource.decode()
+    if not spec.compressed_data:
+        return spec.data, None
     try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
+        check_frames(spec.compressed_data)
+    except StateError as error:
+        return None, error.message
+    spec.ClearField("data")
+    spec = unpacked(resource.type, spec)
+    return (None if spec.compressed_data else spec.data), None
