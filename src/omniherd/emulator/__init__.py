@@ -51,6 +51,8 @@ class Emulator:
         seed_from: A file with the resources to start with instead of the fleet: a saved snapshot, or what
             `omnictl get -o yaml` printed; or the resources themselves, as `omniherd.emulator.fixtures.export` reads
             them from a real server. People and keys are left out.
+        eula_accepted: Whether the licence is accepted already, as on every server in use; a server without that
+            refuses all other calls.
 
     Attributes:
         store: The state, for tests that want to look or change behind the API.
@@ -84,6 +86,7 @@ class Emulator:
         tls: bool | tuple[str | os.PathLike[str], str | os.PathLike[str]] = False,
         data: str | os.PathLike[str] | None = None,
         seed_from: str | os.PathLike[str] | Sequence[bytes] | None = None,
+        eula_accepted: bool = True,
     ) -> None:
         from pathlib import Path
 
@@ -94,6 +97,7 @@ class Emulator:
         from omniherd.emulator.catalog import add_catalog
         from omniherd.emulator.controllers import Controllers
         from omniherd.emulator.definitions import add_definitions
+        from omniherd.emulator.eula import EULA, behind_eula
         from omniherd.emulator.faults import Faults
         from omniherd.emulator.management_service import ManagementService
         from omniherd.emulator.policies import Policies
@@ -128,15 +132,20 @@ class Emulator:
                 from omniherd.emulator.seed import add_fleet
 
                 add_fleet(self.store)
+        if not eula_accepted:
+            self.store.remove("default", EULA, "eula")
         Controllers(self.store)
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
         rules = Rules(any_type=any_type)
         validators = Validators(self.store)
-        state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual, policies=Policies(self.store))
+        state = StateService(
+            self.store, rules, ProviderRules(self.store), validators, virtual, policies=Policies(self.store)
+        )
         accounts = Accounts(self.store, self._keyring, validators)
         management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
         auth = AuthService(self.store, self._keyring, lambda: self.endpoint)
         methods = {**state.methods(), **management.methods(), **auth.methods()}
+        methods = behind_eula(methods, self.store, lambda: self.endpoint)
         pair: tuple[bytes, bytes] | None = None
         if tls is True:
             from omniherd.emulator.certificate import self_signed

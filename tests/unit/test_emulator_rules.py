@@ -1,0 +1,100 @@
+"""The small parts of the emulator's validators, and the gate of the licence."""
+
+import pytest
+
+from omniherd._core.pool import message
+from omniherd.emulator import Emulator
+from omniherd.emulator.eula import EULA
+from omniherd.emulator.globs import BadPattern, glob_matches
+from omniherd.emulator.gotext import limited, limited_list, quote, quote_all
+from omniherd.emulator.policies import evaluate
+from omniherd.errors import FailedPrecondition, OmniError
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "fits"),
+    [
+        ("*", "prod", True),
+        ("*", "a/b", False),
+        ("p?od", "prod", True),
+        ("p?od", "p/od", False),
+        ("[a-c]x", "bx", True),
+        ("[^a-c]x", "bx", False),
+        ("[c-a]x", "bx", False),
+        ("[^c-a]x", "bx", True),
+        ("[\\]]", "]", True),
+        ("\\*", "*", True),
+        ("\\*", "a", False),
+        ("a.c", "abc", False),
+        ("****************b", "a" * 200, False),
+    ],
+)
+def test_globs_match_as_in_go(pattern, text, fits):
+    assert glob_matches(pattern, text) is fits
+
+
+@pytest.mark.parametrize("pattern", ["[", "[a", "[]", "[]a]", "[-a]", "[a-]", "a\\", "[\\"])
+def test_bad_globs_are_told(pattern):
+    with pytest.raises(BadPattern):
+        glob_matches(pattern, "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("a b", '"a b"'),
+        ('"\\', '"\\"\\\\"'),
+        ("\a\b\f\n\r\t\v", '"\\a\\b\\f\\n\\r\\t\\v"'),
+        ("\0\x1f\x7f", '"\\x00\\x1f\\x7f"'),
+        ("é\u00a0\u200b\u2028", '"é\\u00a0\\u200b\\u2028"'),
+        ("\U0001f600\U000e0001", '"\U0001f600\\U000e0001"'),
+    ],
+)
+def test_quotes_are_those_of_go(text, quoted):
+    assert quote(text) == quoted
+
+
+def test_lists_are_those_of_go():
+    assert quote_all(["a", '"']) == '["a" "\\""]'
+    assert quote_all([]) == "[]"
+
+
+def test_limits_count_bytes():
+    assert limited("x", "é" * 2, 4) is None
+    assert limited("x", "é" * 2, 3) == "x is too long: 4 bytes (max 3)"
+    assert limited_list("x", ["a", "\u0085"], 2, 9) == "x[1] contains a control character"
+    assert limited_list("x", ["a"] * 3, 2, 9) == "x has too many entries: 3 (max 2)"
+
+
+def test_the_highest_rule_of_a_policy_wins_and_groups_add_up():
+    policy = message("specs.AccessPolicySpec")()
+    policy.user_groups["team"].users.add(label_selectors=["team = a", "site"])
+    policy.cluster_groups["all"].clusters.add(match="*")
+    for role, clusters, group in (("Reader", ["group/all"], "view"), ("Operator", ["prod"], "edit")):
+        rule = policy.rules.add(role=role, users=["group/team", "group/none"], clusters=clusters)
+        rule.kubernetes.impersonate.groups.append(group)
+    member = {"team": "a", "site": "x"}
+    found = evaluate(policy, "me", member, "prod")
+    assert (found.role, found.groups, found.everywhere) == ("Operator", ["view", "edit"], True)
+    assert evaluate(policy, "me", member, "lab").role == "Reader"
+    assert evaluate(policy, "me", {"team": "a"}, "prod").role == "None"
+
+
+def test_nothing_is_served_before_the_licence_is_accepted():
+    with Emulator(eula_accepted=False) as emulator, emulator.connect() as omni:
+        for attempt in (lambda: omni.get("clusters", "prod"), lambda: omni.list("clusters")):
+            with pytest.raises(FailedPrecondition, match="EULA has not been accepted; please accept") as refused:
+                attempt()
+            assert str(refused.value).endswith(f"{emulator.endpoint}/eula")
+        emulator.store.put(EULA, "eula", {"accepted_by_name": "a", "accepted_by_email": "b"})
+        assert omni.get("clusters", "prod").id == "prod"
+
+
+def test_the_gate_stands_before_signatures():
+    with Emulator(eula_accepted=False) as emulator, Emulator() as other:
+        from omniherd import Omni
+
+        with Omni.connect(emulator.endpoint, service_account_key=other.service_account_key) as omni:
+            with pytest.raises(OmniError) as refused:
+                omni.get("clusters", "prod")
+            assert refused.value.code == "FAILED_PRECONDITION"
