@@ -103,6 +103,9 @@ class Emulator:
         from omniherd.emulator.policies import Policies
         from omniherd.emulator.providers import ProviderRules
         from omniherd.emulator.server import Server, read_certificate
+        from omniherd.emulator.services.clusters import ClusterCalls
+        from omniherd.emulator.services.machines import MachineCalls
+        from omniherd.emulator.services.schematics import SchematicCalls
         from omniherd.emulator.state_service import StateService
         from omniherd.emulator.store import Store
         from omniherd.emulator.validators import Validators
@@ -145,6 +148,8 @@ class Emulator:
         management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
         auth = AuthService(self.store, self._keyring, lambda: self.endpoint)
         methods = {**state.methods(), **management.methods(), **auth.methods()}
+        for part in (MachineCalls, ClusterCalls, SchematicCalls):
+            methods.update(part(self.store).methods())
         methods = behind_eula(methods, self.store, lambda: self.endpoint)
         pair: tuple[bytes, bytes] | None = None
         if tls is True:

@@ -1,0 +1,1 @@
+"""Calls of the emulator beyond resources, one module a subject."""

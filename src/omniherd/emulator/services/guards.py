@@ -1,0 +1,58 @@
+"""Who may make a call of the management service, and which cluster it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from omniherd.emulator.access import insufficient, rank
+from omniherd.emulator.access_table import RPC_ACCESS
+from omniherd.emulator.records import StateError
+
+if TYPE_CHECKING:
+    from omniherd.emulator.records import Stored
+    from omniherd.emulator.server import Incoming
+    from omniherd.emulator.store import Store
+
+__all__ = ["PREFIX", "cluster_of", "found", "missing_here", "require"]
+
+PREFIX = "/management.ManagementService/"
+
+
+def require(call: Incoming) -> None:
+    """Refuse a caller whose role does not reach what the method wants.
+
+    Raises:
+        StateError: `PERMISSION_DENIED`, or `UNAUTHENTICATED`.
+    """
+    role = call.principal.role
+    row: dict[str, Any] = RPC_ACCESS[call.path]
+    allowed = role in row["roles"] if "roles" in row else rank(role) >= rank(row.get("role", "Admin"))
+    if not allowed:
+        raise StateError("PERMISSION_DENIED", insufficient(role))
+
+
+def cluster_of(call: Incoming) -> str:
+    """Return the cluster that a call's metadata name; empty for none."""
+    return call.header("cluster") or call.header("context") or ""
+
+
+def found(store: Store, namespace: str, type_name: str, id_: str) -> Stored:
+    """Return a resource that a call of this service needs.
+
+    Raises:
+        StateError: `UNKNOWN`: this service does not translate the state's errors.
+    """
+    try:
+        return store.get(namespace, type_name, id_)
+    except StateError as error:
+        raise StateError("UNKNOWN", error.message) from None
+
+
+def missing_here(call: Incoming, what: str) -> StateError:
+    """Return the refusal of what the emulator does not do.
+
+    Args:
+        call: The call.
+        what: What it does not do, to follow "the emulator does not".
+    """
+    return StateError("UNIMPLEMENTED", f"{call.path}: the emulator does not {what}")
