@@ -159,6 +159,7 @@ class Emulator:
         elif tls:
             pair = read_certificate(Path(tls[0]), Path(tls[1]))
         self.certificate = b"" if pair is None else pair[0]
+        self._answered = frozenset(methods)
         self._server: Server = Server(methods, self._keyring, host, port, pair, faults=self.faults)
         kept = {} if self._journal is None else self._journal.facts
         self.service_account_key = kept.get(_KEY) or self._keyring.add_account("automation", "Admin")
@@ -175,6 +176,10 @@ class Emulator:
         """The address for clients, `http://127.0.0.1:PORT`."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'https' if self._tls else 'http'}://{host}:{self._server.port}"
+
+    def answered(self) -> frozenset[str]:
+        """Return the paths of the calls that it answers, at least in part; all others end with UNIMPLEMENTED."""
+        return self._answered
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that lead a client here."""

@@ -1,0 +1,70 @@
+"""Write docs/emulator-coverage.md: every call of Omni's services, and whether the emulator answers it.
+
+Run it after a change of the emulator's services; a test compares the file with what it would write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omniherd.emulator import Emulator
+from omniherd.wire.calls import CALLS
+
+TARGET = Path(__file__).parents[1] / "docs" / "emulator-coverage.md"
+
+OWN = ("cosi.resource.State", "management.", "auth.", "oidc.", "omni.resources.")
+
+# What an answer leaves out, by method.
+PARTS = {
+    "GetSupportBundle": "Omni's resources only; nothing of nodes, no encryption",
+    "KubernetesSyncManifests": "refusals and dry runs",
+    "MachineLogs": "a few lines of the emulator's own; no new ones come",
+    "MaintenanceUpgrade": "refusals only",
+    "MaintenanceLifecycle": "refusals only",
+    "MachinePowerOn": "refusals only",
+    "MachinePowerOff": "refusals only",
+    "ResetNodeUniqueToken": "refusals only",
+    "CreateSchematic": "extensions, kernel arguments, Talos version and join token; other fields are refused",
+    "KubernetesUpgradePreChecks": "upgrade paths; the emulated clusters have no workloads to look at",
+}
+
+HEAD = """# What the emulator answers
+
+Every call of Omni, as the wire facts list them (v1.9.3, and what later versions add). What is not answered ends with UNIMPLEMENTED and a sentence that
+names the method; nothing pretends to have worked. Calls that the emulator answers in part say so here.
+"""
+
+
+def text() -> str:
+    """Return the page."""
+    emulator = Emulator(seed_fleet=False)
+    answered = emulator.answered()
+    services: dict[str, list[str]] = {}
+    for path in CALLS:
+        services.setdefault(path.removeprefix("/").partition("/")[0], []).append(path)
+    parts = [HEAD]
+    for service in sorted(services, key=lambda name: (not name.startswith(OWN), name)):
+        paths = sorted(services[service])
+        count = sum(path in answered for path in paths)
+        parts.append(f"\n## {service}: {count} of {len(paths)}\n\n")
+        if not count:
+            names = ", ".join(path.rpartition("/")[2] for path in paths)
+            parts.append(f"Nothing yet: {names}.\n")
+            continue
+        parts.append("| Call | Answered | What is left out |\n|---|---|---|\n")
+        for path in paths:
+            name = path.rpartition("/")[2]
+            left = PARTS.get(name, "") if path in answered else ""
+            said = "no" if path not in answered else "in part" if left else "yes"
+            parts.append(f"| {name} | {said} | {left} |\n")
+    return "".join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    TARGET.write_text(text(), encoding="utf-8")
+    print(f"wrote {TARGET.relative_to(Path.cwd())}")
+
+
+if __name__ == "__main__":
+    main()
