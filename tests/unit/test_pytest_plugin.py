@@ -37,7 +37,7 @@ def run(folder, text, *arguments, **environment):
     (folder / "test_it.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("OMNI", "PYTEST"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "omniherd.pytest_plugin", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
     return subprocess.run(
         command, cwd=folder, env={**variables, **environment}, capture_output=True, text=True, timeout=120, check=False
     )
