@@ -48,6 +48,7 @@ class Player:
     key: str
     identity: str
     inputs: str = ""
+    account: str = ""
     names: dict[str, str] = field(default_factory=dict)
 
     def environment(self, step: dict[str, Any]) -> dict[str, str]:
@@ -118,6 +119,8 @@ class Player:
         text = text.replace(self.identity, "<IDENTITY>")
         for name, value in self.names.items():
             text = text.replace(value, f"{{{name}}}")
+        if self.account:
+            text = re.sub(rf"\b{re.escape(self.account)}\b", "<ACCOUNT>", text)
         for pattern, mark in PLACEHOLDERS:
             text = pattern.sub(mark, text)
         text = UUID.sub(lambda found: found[0] if found[0] in self.inputs else "<UUID>", text)
@@ -144,6 +147,8 @@ def comparable(text: str, step: dict[str, Any]) -> Any:
         return rows(text)
     if how == "columns-any-order":
         return sorted(rows(text))
+    if how == "jsonl":
+        return [re.sub(r'"event_ts":\d+', '"event_ts":<MS>', line) for line in text.splitlines()]
     if how == "racy":
         # Which of two keys comes first, and so which has been used, is not fixed.
         return [["<TIME>" if cell == "Never" else cell for cell in row] for row in rows(text)]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "connected", "refuse_read_only", "version_notices"]
 
 _API_VERSION = 2
+# Seconds for a call of a command whose own `--timeout` means something else.
+_TIMEOUT = 30.0
 # The Omni whose commands and answers this program follows.
 _OMNI = ("1", "9")
 _SEVERITIES = ("INFO", "WARN", "ERROR")
@@ -36,7 +38,7 @@ class Settings:
         self.read_only: bool = values.pop("read_only")
         self.server_name: str | None = values.pop("server_name")
         self.keys_dir: str | None = values.pop("siderov1_keys_dir")
-        self.timeout: float = values.pop("timeout")
+        self.timeout: float = values.pop("timeout", _TIMEOUT)
 
 
 def refuse_read_only(settings: Settings, what: str) -> None:

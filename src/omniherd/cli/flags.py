@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BOOL", "Command", "Duration", "Seconds", "command", "flag", "global_flags", "listed", "option"]
+__all__ = ["BOOL", "Choice", "Command", "Duration", "Seconds", "command", "flag", "global_flags", "listed", "option"]
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
@@ -62,6 +62,25 @@ class Duration(click.ParamType[float]):
         if not re.fullmatch(r"(?:[0-9]*\.?[0-9]+[a-zµ]+)+", rest):
             return self.fail(f'time: invalid duration "{text}"', param, ctx)
         return sign * total
+
+
+class Choice(click.ParamType[str]):
+    """One of several words.
+
+    Args:
+        words: The words.
+    """
+
+    name = "word"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = tuple(words)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take one of the words, or nothing."""
+        if value and value not in self._words:
+            return self.fail(f"must be one of: {', '.join(self._words)}", param, ctx)
+        return str(value)
 
 
 class Seconds(Duration):
@@ -113,7 +132,7 @@ class Command(click.Command):
     """A command whose words are checked as omnictl checks them: flags, count of words, required flags, groups of flags.
 
     Attributes:
-        minimum: The least number of words.
+        minimum: The least number of words, None for no least.
         maximum: The most, None for any number.
         required: Flags that must be given.
         exclusive: Groups of flags of which one at the most may be given.
@@ -123,7 +142,7 @@ class Command(click.Command):
     def __init__(
         self,
         *arguments: Any,
-        minimum: int = 0,
+        minimum: int | None = None,
         maximum: int | None = 0,
         required: Sequence[str] = (),
         exclusive: Sequence[tuple[str, ...]] = (),
@@ -136,7 +155,9 @@ class Command(click.Command):
         self.maximum = maximum
         self.required = required
         self.exclusive = exclusive
-        self.params += global_flags()
+        own = {name for param in self.params for name in param.opts}
+        # A command's own meaning of a flag goes before the one that it has everywhere else.
+        self.params += [known for known in global_flags() if own.isdisjoint(known.opts)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Check and rewrite the words, then let click parse them."""
@@ -228,13 +249,15 @@ class Command(click.Command):
             raise click.UsageError(f'invalid argument "{value}" for "{shown}" flag: {error.message}', ctx) from None
 
     def _count(self, ctx: click.Context, received: int, words: list[str]) -> None:
-        low, high = self.minimum, self.maximum
+        low, high = self.minimum or 0, self.maximum
         if received >= low and (high is None or received <= high):
             return
         if high == 0 and not self.counted:
             text = f'unknown command "{words[0]}" for "{ctx.command_path}"'
         elif high is None:
             text = f"requires at least {low} arg(s), only received {received}"
+        elif high and self.minimum is None:
+            text = f"accepts at most {high} arg(s), received {received}"
         elif low == high:
             text = f"accepts {low} arg(s), received {received}"
         else:

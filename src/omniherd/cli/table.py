@@ -49,6 +49,45 @@ ROOT = Entry(
     "Work with Sidero Omni from the command line.",
     children=(
         Entry("apply", "Create or update resources from YAML files", "apply:apply"),
+        Entry("audit-log", "Print the audit log", "logs:audit_log"),
+        Entry(
+            "cluster",
+            "Status, deletion and locks of clusters",
+            aliases=("c",),
+            children=(
+                Entry("delete", "Delete a cluster and wait until it is gone", "clusters:delete"),
+                Entry(
+                    "kubernetes",
+                    "Kubernetes of a cluster",
+                    aliases=("k",),
+                    children=(
+                        Entry("manifest-sync", "Bring the bootstrap manifests up to date", "clusters:manifest_sync"),
+                        Entry(
+                            "upgrade-pre-checks",
+                            "Find out whether Kubernetes can be upgraded",
+                            "clusters:upgrade_pre_checks",
+                        ),
+                    ),
+                ),
+                Entry("lock", "Keep changes away from a cluster", "clusters:lock"),
+                Entry(
+                    "machine",
+                    "Machines of a cluster",
+                    children=(
+                        Entry(
+                            "delete",
+                            "Take a machine out of its cluster",
+                            "clusters:machine_delete",
+                            aliases=("rm", "destroy"),
+                        ),
+                        Entry("lock", "Keep changes away from a machine", "clusters:machine_lock"),
+                        Entry("unlock", "Let changes through to a machine again", "clusters:machine_unlock"),
+                    ),
+                ),
+                Entry("status", "Print a cluster's status until it is healthy", "clusters:status"),
+                Entry("unlock", "Let changes through to a cluster again", "clusters:unlock"),
+            ),
+        ),
         Entry(
             "completion",
             "Print a shell's completion script",
@@ -79,6 +118,7 @@ ROOT = Entry(
         Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
         Entry("get", "Show or watch resources", "get:get", aliases=("g",)),
         Entry("kubeconfig", "Write a kubeconfig, or add to one", "client_files:kubeconfig"),
+        Entry("machine-logs", "Print the log of a machine", "logs:machine_logs", aliases=("l",)),
         Entry(
             "serviceaccount",
             "Service accounts, identities of programs",

@@ -1,0 +1,334 @@
+"""`omniherd cluster`: status, deletion and locks of clusters and their machines, and their Kubernetes."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omniherd.cli.connection import Settings, connected, refuse_read_only
+from omniherd.cli.delete import delete_one
+from omniherd.cli.flags import BOOL, Duration, command, flag, option
+from omniherd.errors import InputError, NotFound, OmniError, WaitTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from omniherd import Omni
+    from omniherd.cli.cluster_status import Parts
+    from omniherd.resource import Resource
+
+__all__ = [
+    "delete",
+    "lock",
+    "machine_delete",
+    "machine_lock",
+    "machine_unlock",
+    "manifest_sync",
+    "status",
+    "unlock",
+    "upgrade_pre_checks",
+]
+
+_CLUSTER = "omni.sidero.dev/cluster"
+_MACHINE_SET = "omni.sidero.dev/machine-set"
+_BY_CONTROLLER = "omni.sidero.dev/managed-by-machine-set-node-controller"
+# How often a status is looked at, and for how long one that never came is waited for with `--wait 0`.
+_INTERVAL, _PATIENCE = 1.0, 10.0
+
+_WARNINGS = (
+    ("force", "the machine will not be wiped, and leaves the account"),
+    ("force_etcd_leave", "etcd may lose its data if too few members stay"),
+)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="NAME")
+@flag("-q", "--quiet", help="print nothing, only wait")
+@option("-w", "--wait", type=Duration(), default=300.0, metavar="DURATION", help="limit, 5m by default; 0 looks once")
+def status(**values: Any) -> None:
+    """Print the status of a cluster, again whenever it changes, until it is healthy."""
+    from omniherd.cli.cluster_status import healthy, tree
+
+    settings = Settings(values)
+    name, limit = values["words"][0], values["wait"]
+    began = time.monotonic()
+    shown = ""
+    with connected(settings) as omni:
+        while True:
+            parts = _parts(omni, name)
+            left = (limit or _PATIENCE) - (time.monotonic() - began)
+            if parts is not None:
+                text = tree(parts)
+                if text != shown and not values["quiet"]:
+                    _draw(text, shown)
+                shown = text
+                if healthy(parts):
+                    return
+                if not limit:
+                    raise OmniError("cluster is not healthy")
+            elif not limit:
+                from omniherd.resources import Cluster
+
+                # Nothing will come of a name with a typing error.
+                omni.get(Cluster, name)
+            if left <= 0:
+                raise WaitTimeout("context deadline exceeded")
+            time.sleep(min(_INTERVAL, left))
+
+
+def _parts(omni: Omni, name: str) -> Parts | None:
+    from omniherd import resources
+    from omniherd.cli.cluster_status import Parts
+
+    try:
+        cluster = omni.get(resources.ClusterStatus, name)
+    except NotFound:
+        return None
+    kinds: tuple[type[Resource[Any]], ...] = (
+        resources.MachineSetStatus,
+        resources.ControlPlaneStatus,
+        resources.LoadBalancerStatus,
+        resources.KubernetesUpgradeStatus,
+        resources.TalosUpgradeStatus,
+        resources.ClusterMachineStatus,
+    )
+    return Parts(cluster, *(list(omni.list(kind, labels={_CLUSTER: name})) for kind in kinds))
+
+
+def _draw(text: str, before: str) -> None:
+    if before and sys.stdout.isatty():
+        sys.stdout.write(f"\x1b[{before.count(chr(10))}A\x1b[J")
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+# --- deletion ---------------------------------------------------------------------------------------------------------
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="NAME")
+@flag("--destroy-disconnected-machines", help="remove machines that are away from Omni as well")
+@flag("-d", "--dry-run", help="only say what would happen")
+@flag("-v", "--verbose", help="print each resource")
+def delete(**values: Any) -> None:
+    """Delete a cluster and wait until it is gone. Its machines are wiped, and free afterwards."""
+    settings = Settings(values)
+    dry_run = values["dry_run"]
+    if not dry_run:
+        refuse_read_only(settings, "`cluster delete`")
+    with connected(settings) as omni:
+        for phase in deletion_phases(omni, values["words"][0], disconnected=values["destroy_disconnected_machines"]):
+            for resource in phase:
+                sys.stdout.write(
+                    f"* tearing down {'(dry run) ' if dry_run else ''}{resource.type_name}({resource.id})\n"
+                )
+                if values["verbose"]:
+                    sys.stdout.write(_removal(resource))
+            sys.stdout.flush()
+            if not dry_run:
+                _destroy(omni, phase)
+
+
+def deletion_phases(omni: Omni, name: str, *, disconnected: bool) -> list[list[Resource[Any]]]:
+    """Return what a cluster's deletion tears down, one phase after the other.
+
+    What belongs to a cluster goes with it: where there is the cluster, that alone is torn down.
+
+    Args:
+        omni: The client.
+        name: The cluster.
+        disconnected: Whether machines that are away are to leave Omni.
+    """
+    from omniherd import resources
+
+    labels = {_CLUSTER: name}
+    phases: list[list[Resource[Any]]] = []
+    if disconnected:
+        links: list[Resource[Any]] = []
+        patches: list[Resource[Any]] = []
+        machines = omni.list(resources.MachineStatus, labels=f"omni.sidero.dev/disconnected,{_CLUSTER}={name}")
+        for machine in machines:
+            link = _found(omni, resources.Link, machine.id)
+            links += [] if link is None else [link]
+            patches += omni.list(resources.ConfigPatch, labels={"omni.sidero.dev/machine": machine.id})
+        if links or patches:
+            extensions: list[Resource[Any]] = [*omni.list(resources.ExtensionsConfiguration, labels=labels)]
+            phases += [extensions, links, patches]
+    cluster = _found(omni, resources.Cluster, name)
+    if cluster is not None:
+        return [*(phase for phase in phases if phase), [cluster]]
+    sets = _own(omni, resources.MachineSet, labels)
+    gone = {one.id for one in sets}
+    nodes = [
+        node for node in _own(omni, resources.MachineSetNode, labels) if node.labels.get(_MACHINE_SET, "") not in gone
+    ]
+    rest: list[Resource[Any]] = []
+    for kind in (
+        resources.ExtensionsConfiguration,
+        resources.ConfigPatch,
+        resources.KubernetesManifestGroup,
+        resources.KubernetesHealthCheck,
+    ):
+        rest += _own(omni, kind, labels)
+    return [phase for phase in (*phases, [*sets, *nodes], rest) if phase]
+
+
+def _own(omni: Omni, kind: type[Resource[Any]], labels: dict[str, str]) -> list[Resource[Any]]:
+    """Return the resources of a kind that people made."""
+    return [one for one in omni.list(kind, labels=labels) if not one.owner and _BY_CONTROLLER not in one.labels]
+
+
+def _found(omni: Omni, kind: type[Resource[Any]], ident: str) -> Resource[Any] | None:
+    try:
+        return omni.get(kind, ident)
+    except NotFound:
+        return None
+
+
+def _destroy(omni: Omni, phase: list[Resource[Any]]) -> None:
+    for resource in phase:
+        outcome = delete_one(omni, (resource.type_name, resource.namespace, resource.id), None, _say)
+        if outcome.error is not None:
+            raise outcome.error
+        sys.stdout.write(f"* destroyed {resource.type_name}({resource.id})\n")
+        sys.stdout.flush()
+
+
+def _removal(resource: Resource[Any]) -> str:
+    """Return the removal of a resource as a unified diff."""
+    from omniherd.yamlform import render_resource
+
+    # Diffs are indented by two, resources by four.
+    lines = [
+        re.sub(r"^ +", lambda found: " " * (len(found[0]) // 2), line)
+        for line in render_resource(resource).splitlines()
+    ]
+    head = f"--- {resource.type_name}({resource.namespace}/{resource.id})\n+++ /dev/null\n@@ -1,{len(lines)} +0,0 @@\n"
+    return head + "".join(f"-{line}\n" for line in lines)
+
+
+# --- locks ------------------------------------------------------------------------------------------------------------
+
+
+def _locking(values: dict[str, Any], what: str, change: Callable[[Omni, str], None], *, locked: bool) -> None:
+    settings = Settings(values)
+    refuse_read_only(settings, "a lock" if locked else "to unlock")
+    name = values["words"][0]
+    with connected(settings) as omni:
+        change(omni, name)
+    _say(f'{what} "{name}" lock status: {"true" if locked else "false"}')
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="NAME")
+def lock(**values: Any) -> None:
+    """Keep changes away from a cluster until it is unlocked."""
+    _locking(values, "cluster", lambda omni, name: omni.machines.lock_cluster(name), locked=True)
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="NAME")
+def unlock(**values: Any) -> None:
+    """Let changes through to a cluster again."""
+    _locking(values, "cluster", lambda omni, name: omni.machines.unlock_cluster(name), locked=False)
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="MACHINE")
+def machine_lock(**values: Any) -> None:
+    """Keep changes away from one machine of a cluster."""
+    _locking(values, "machine", lambda omni, name: omni.machines.lock(name), locked=True)
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="MACHINE")
+def machine_unlock(**values: Any) -> None:
+    """Let changes through to one machine of a cluster again."""
+    _locking(values, "machine", lambda omni, name: omni.machines.unlock(name), locked=False)
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="MACHINE")
+@flag("-f", "--force", help="do not wait for the machine to be wiped: it leaves the account as well")
+@flag("--force-etcd-leave", help="do not wait for etcd to let go of it: too few members lose its data")
+@option("-t", "--timeout", "limit", type=Duration(), default=300.0, metavar="DURATION", help="limit, 5m by default")
+@flag("-y", "--yes-i-am-really-sure", help="ask nothing")
+def machine_delete(**values: Any) -> None:
+    """Take a machine out of its cluster and wait until it is out. It is wiped, and free afterwards."""
+    settings = Settings(values)
+    refuse_read_only(settings, "`cluster machine delete`")
+    machine = values["words"][0]
+    with connected(settings) as omni:
+        from omniherd._core.nodes import is_machine_id
+        from omniherd.resources import ClusterMachine
+
+        ident = machine if is_machine_id(machine) else omni.machines.find(machine).id
+        # Nobody is asked about a machine that is in no cluster.
+        omni.get(ClusterMachine, ident)
+        for name, warning in _WARNINGS:
+            if values[name] and not values["yes_i_am_really_sure"] and not _sure(warning):
+                _say("aborting machine deletion")
+                return
+        omni.machines.remove_from_cluster(
+            ident, force=values["force"], force_etcd_leave=values["force_etcd_leave"], timeout=values["limit"]
+        )
+    _say(f"ClusterMachines.omni.sidero.dev {machine} is destroyed")
+
+
+def _sure(warning: str) -> bool:
+    sys.stderr.write(f"WARNING: {warning}\nDo you want to continue? (y/N): ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer:
+        raise InputError("failed to read user input: EOF", hint="--yes-i-am-really-sure asks nothing")
+    return answer.strip().lower() == "y"
+
+
+# --- Kubernetes -------------------------------------------------------------------------------------------------------
+
+
+@command(minimum=1, maximum=1, required=("to",))
+@click.argument("words", nargs=-1, metavar="NAME")
+@option("--to", metavar="VERSION", help="the version to go to")
+def upgrade_pre_checks(**values: Any) -> None:
+    """Find out whether a cluster's Kubernetes can be upgraded; the exit code tells."""
+    settings = Settings(values)
+    with connected(settings) as omni:
+        found = omni.management.kubernetes_upgrade_pre_checks(values["words"][0], values["to"])
+    if not found.ok:
+        raise OmniError(found.reason)
+
+
+@command(minimum=1, maximum=1)
+@click.argument("words", nargs=-1, metavar="NAME")
+@option("--dry-run", type=BOOL, default=True, metavar="", help="only say what would change; true by default")
+def manifest_sync(**values: Any) -> None:
+    """Bring a cluster's bootstrap manifests up to date."""
+    settings = Settings(values)
+    dry_run = values["dry_run"]
+    if not dry_run:
+        refuse_read_only(settings, "`cluster kubernetes manifest-sync --dry-run=false`")
+    with connected(settings) as omni, omni.management.sync_manifests(values["words"][0], dry_run=dry_run) as steps:
+        for step in steps:
+            if step.kind == "rollout":
+                sys.stdout.write(f" > waiting for {step.path}\n")
+                continue
+            sys.stdout.write(f" > processing manifest {step.path}\n")
+            if step.skipped:
+                sys.stdout.write(" < no changes\n")
+            else:
+                sys.stdout.write(f"{step.diff}\n" if step.diff else "")
+                sys.stdout.write(" < dry run, change skipped\n" if dry_run else " < applied successfully\n")
+            sys.stdout.flush()

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_shell import Shell
+
+from omniherd import Omni
+from omniherd.cli.cluster_status import Parts, healthy, tree
+from omniherd.cli.clusters import deletion_phases
+from omniherd.cli.logs import log_line
+from omniherd.emulator import Emulator
+from omniherd.resources import (
+    Cluster,
+    ClusterMachineStatus,
+    ClusterStatus,
+    ControlPlaneStatus,
+    KubernetesUpgradeStatus,
+    LoadBalancerStatus,
+    MachineSet,
+    MachineSetNode,
+    MachineSetStatus,
+    TalosUpgradeStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VERSIONS = {"kubernetes_version": "1.34.3", "talos_version": "1.12.7"}
+CONNECTED = {"omni.sidero.dev/connected": ""}
+
+
+def machine_set(ident: str, phase: int, *, ready: bool, labels: dict[str, str] | None = None) -> MachineSetStatus:
+    spec = {"phase": phase, "ready": ready, "machines": {"healthy": 1, "total": 2}}
+    return MachineSetStatus(ident, spec=spec, labels=labels or {})
+
+
+def member(ident: str, group: str, spec: dict[str, Any], **labels: str) -> ClusterMachineStatus:
+    named = {f"omni.sidero.dev/{key.replace('_', '-')}": value for key, value in labels.items()}
+    return ClusterMachineStatus(ident, spec=spec, labels={"omni.sidero.dev/machine-set": group, **named})
+
+
+def parts(phase: int = 3, *, ready: bool = True, sets_ready: bool = True, upgrade: int = 2) -> Parts:
+    role = {"omni.sidero.dev/role-controlplane": ""}
+    conditions = [{"type": 1, "status": 2}, {"type": 2, "status": 1}]
+    return Parts(
+        ClusterStatus("lab", spec={"phase": phase, "ready": ready, "machines": {"healthy": 2, "total": 3}}),
+        [
+            machine_set("lab-gpu", 3, ready=sets_ready),
+            machine_set("lab-workers", 3, ready=True),
+            machine_set("lab-control-planes", 3, ready=True, labels=role),
+        ],
+        [ControlPlaneStatus("lab-control-planes", spec={"conditions": conditions})],
+        [LoadBalancerStatus("lab", spec={"healthy": True})],
+        [KubernetesUpgradeStatus("lab", spec={"phase": upgrade, "step": "now"})],
+        [TalosUpgradeStatus("lab", spec={"phase": 2})],
+        [
+            member("m2", "lab-workers", {"stage": 2, "config_apply_status": 3}, locked=""),
+            member(
+                "m1",
+                "lab-workers",
+                {"stage": 4, "ready": True, "config_up_to_date": True},
+                connected="",
+                node_name="w1",
+            ),
+            member(
+                "c1",
+                "lab-control-planes",
+                {"stage": 4, "config_up_to_date": True, "config_apply_status": 1},
+                connected="",
+            ),
+        ],
+    )
+
+
+def test_the_tree() -> None:
+    assert tree(parts()) == (
+        'Cluster "lab" RUNNING Ready (2/3) (healthy/total)\n'
+        "├── Kubernetes Upgrade Done now\n"
+        "├── Talos Upgrade Done\n"
+        '├── Control Plane "lab-control-planes" Running Ready (1/2)\n'
+        "│   ├── Load Balancer Ready\n"
+        "│   ├── Status Checks Failing: [Etcd]\n"
+        '│   └── Machine "c1" RUNNING Not Ready Pending Config Update\n'
+        '├── Workers "lab-workers" Running Ready (1/2)\n'
+        '│   ├── Machine "m1" (w1) RUNNING Ready\n'
+        '│   └── Machine "m2" INSTALLING Unreachable Locked Config Outdated Config Apply Failed\n'
+        '└── Additional Workers "lab-gpu" Running Ready (1/2)\n'
+    )
+
+
+def test_what_healthy_means() -> None:
+    assert healthy(parts())
+    assert not healthy(parts(1))
+    assert not healthy(parts(ready=False))
+    assert not healthy(parts(sets_ready=False))
+    assert not healthy(parts(upgrade=1))
+
+
+@pytest.mark.parametrize(
+    ("line", "form", "shown"),
+    [
+        (b'{"msg":"up\\n","clock":1500000,"facility":"kern"}', "dmesg", b"[    1.500000] kern: up\n"),
+        (b'{"msg":"up"}', "raw", b'{"msg":"up"}\n'),
+        (b'{"msg":"up","talos-level":"info","talos-time":"T","seq":3}', "omni", b"T INFO  up seq=3\n"),
+        (b"no json", "dmesg", b"no json\n"),
+        (b'{"other":1}', "omni", b'{"other":1}\n'),
+    ],
+)
+def test_a_line_of_a_machines_log(line: bytes, form: str, shown: bytes) -> None:
+    assert log_line(line, form) == shown
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def shell(server: Emulator, tmp_path: Path) -> Shell:
+    return Shell(tmp_path, server.environment())
+
+
+def test_a_set_without_its_cluster_is_deleted_with_its_nodes(server: Emulator) -> None:
+    with Omni.connect(server.endpoint, service_account_key=server.service_account_key) as omni:
+        omni.create(Cluster("phases", spec=VERSIONS))
+        assert [[one.id for one in phase] for phase in deletion_phases(omni, "phases", disconnected=True)] == [
+            ["phases"]
+        ]
+        omni.delete(Cluster, "phases")
+        assert deletion_phases(omni, "phases", disconnected=True) == []
+
+
+class Shelf:
+    """Answers with what lies on it, as a server does that has lost a cluster but not its parts."""
+
+    def __init__(self, *resources: Any) -> None:
+        self.resources = resources
+
+    def get(self, kind: Any, ident: str) -> Any:
+        from omniherd.errors import NotFound
+
+        for one in self.resources:
+            if isinstance(one, kind) and one.id == ident:
+                return one
+        raise NotFound("absent")
+
+    def list(self, kind: Any, *, labels: Any) -> list[Any]:
+        return [one for one in self.resources if isinstance(one, kind)]
+
+
+def test_what_is_left_of_a_cluster_is_deleted_by_phases() -> None:
+    managed = {"omni.sidero.dev/managed-by-machine-set-node-controller": ""}
+    shelf: Any = Shelf(
+        MachineSet("s"),
+        MachineSetNode("of-s", labels={"omni.sidero.dev/machine-set": "s"}),
+        MachineSetNode("alone", labels={"omni.sidero.dev/machine-set": "gone"}),
+        MachineSetNode("automatic", labels=managed),
+    )
+    phases = deletion_phases(shelf, "lab", disconnected=False)
+    assert [[one.id for one in phase] for phase in phases] == [["s", "alone"]]
+
+
+def test_a_status_without_a_cluster_does_not_hang(shell: Shell) -> None:
+    code, out, err = shell("cluster", "status", "no-such", "--wait", "0")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: rpc error: code = NotFound desc = resource Clusters.omni.sidero.dev(default/no-such@")
+
+
+def test_a_quiet_status_notices_health(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from contextlib import contextmanager
+
+    from omniherd.cli import clusters
+
+    states = [parts(1), parts()]
+
+    @contextmanager
+    def nobody(_settings: Any) -> Iterator[None]:
+        yield None
+
+    monkeypatch.setattr(clusters, "connected", nobody)
+    monkeypatch.setattr(clusters, "_parts", lambda _omni, _name: states.pop(0))
+    monkeypatch.setattr(clusters.time, "sleep", lambda _seconds: None)
+    with clusters.status.make_context("status", ["lab", "--quiet"]) as context:
+        clusters.status.invoke(context)
+    assert states == []
+    assert capsys.readouterr().out == ""
+
+
+def test_locks_are_refused_when_reading_only(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, {"OMNI_ENDPOINT": "grpc://127.0.0.1:9", "OMNIHERD_READ_ONLY": "1"})
+    for words in (
+        ("cluster", "lock", "a"),
+        ("cluster", "unlock", "a"),
+        ("cluster", "delete", "a"),
+        ("cluster", "machine", "lock", "a"),
+        ("cluster", "machine", "delete", "a"),
+        ("cluster", "kubernetes", "manifest-sync", "a", "--dry-run=false"),
+    ):
+        code, out, err = shell(*words)
+        assert (code, out) == (1, "")
+        assert err.startswith("Error: read-only: "), err
