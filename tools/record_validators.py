@@ -7,6 +7,7 @@ asked anew.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -18,7 +19,6 @@ ROOT = HERE.parent
 RECORD = ROOT / "tests" / "data" / "validators.json"
 sys.path[:0] = [str(ROOT / "tests" / "contract"), str(HERE)]
 
-import validator_player  # noqa: E402
 
 from validator_cases import SCENARIOS  # noqa: E402
 
@@ -28,6 +28,7 @@ def main() -> int:
     certificate = Path(sys.argv[1]).read_bytes()
     wanted = set(sys.argv[2:])
     kept: dict[str, Any] = json.loads(RECORD.read_text()) if wanted and RECORD.exists() else {}
+    validator_player: Any = importlib.import_module("validator_player")
     caller: Any = validator_player.Caller(
         os.environ["OMNI_ENDPOINT"], os.environ["OMNI_SERVICE_ACCOUNT_KEY"], certificate
     )

@@ -1,6 +1,8 @@
 """Whatever comes in, the emulator answers with a status of the protocol, and reads nothing for strangers."""
 
+import sys
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,6 +14,10 @@ from omniherd.emulator import Emulator
 from omniherd.emulator.config_patches import judge_config_patch
 from omniherd.signing import PGPKey, sign_headers
 from omniherd.wire.calls import CALLS
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+
+from fuzz_emulator import fuzz
 
 SERVED = ("/cosi.resource.State/", "/management.ManagementService/", "/auth.AuthService/")
 PATHS = sorted(path for path in CALLS if path.startswith(SERVED))
@@ -106,3 +112,11 @@ def test_strangers_read_nothing(served, path, headers):
 @given(st.one_of(st.text(max_size=80), st.text(alphabet="machine: {}[]\n-&*!|>?'\"2001-99cluster", max_size=80)))
 def test_any_text_is_judged_as_a_config_patch(text):
     assert all(isinstance(fault, str) for fault in judge_config_patch(text))
+
+
+def test_a_storm_of_odd_requests_neither_crashes_nor_opens_the_emulator():
+    figures = fuzz(600, seed=7)
+    assert figures.faults == []
+    assert sum(figures.sent.values()) == 600
+    assert min(figures.sent.values()) > 50, "every kind is sent"
+    assert figures.codes["UNAUTHENTICATED"] > 50
