@@ -1,0 +1,96 @@
+"""Cluster templates: a fleet described in files, checked, turned into resources and compared with what is there.
+
+```python
+from omniherd import template
+
+lab = template.load("lab.yaml")
+lab.validate()
+print(lab.render())
+```
+
+Everything here is pure: files are read, servers are not asked.
+"""
+
+from __future__ import annotations
+
+from omniherd.template.configpatch import check_config_patch, sanitize_config_patch
+from omniherd.template.diff import resource_diff, text_diff
+from omniherd.template.files import Files
+from omniherd.template.loading import Dialect
+from omniherd.template.models import (
+    BackupConfiguration,
+    BootstrapSpec,
+    Cluster,
+    ControlPlane,
+    Document,
+    Features,
+    HealthCheck,
+    Inline,
+    Install,
+    Kubernetes,
+    Machine,
+    MachineClass,
+    Manifest,
+    Patch,
+    Rolling,
+    Strategy,
+    Talos,
+    Workers,
+)
+from omniherd.template.planning import (
+    Plan,
+    Step,
+    Update,
+    actual_resources,
+    labelled_types,
+    plan_delete,
+    plan_sync,
+    wanted_ids,
+)
+from omniherd.template.problems import Place, Problem, TemplateError
+from omniherd.template.rendering import render_resource, render_resources
+from omniherd.template.template import Template, export, load, loads
+
+__all__ = [
+    "BackupConfiguration",
+    "BootstrapSpec",
+    "Cluster",
+    "ControlPlane",
+    "Dialect",
+    "Document",
+    "Features",
+    "Files",
+    "HealthCheck",
+    "Inline",
+    "Install",
+    "Kubernetes",
+    "Machine",
+    "MachineClass",
+    "Manifest",
+    "Patch",
+    "Place",
+    "Plan",
+    "Problem",
+    "Rolling",
+    "Step",
+    "Strategy",
+    "Talos",
+    "Template",
+    "TemplateError",
+    "Update",
+    "Workers",
+    "actual_resources",
+    "check_config_patch",
+    "export",
+    "labelled_types",
+    "load",
+    "loads",
+    "plan_delete",
+    "plan_sync",
+    "render_resource",
+    "render_resources",
+    "resource_diff",
+    "sanitize_config_patch",
+    "text_diff",
+    "wanted_ids",
+]

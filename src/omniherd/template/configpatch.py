@@ -1,0 +1,246 @@
+"""Config patches looked through as omnictl does: do they parse, are their keys known, do they touch what Omni owns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from omniherd.errors import InputError, YAMLError
+from omniherd.template.language import NEWEST, OLDEST
+from omniherd.template.patch_deletes import DeleteRefused, take_out_deletes
+from omniherd.template.problems import Fault, bullets, fault, go_quote
+from omniherd.template.talos_documents import kind_findings, known_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check_config_patch", "sanitize_config_patch"]
+
+# What Omni sets by itself. The order is the one of the errors.
+_FORBIDDEN = (
+    ("cluster.clusterName", OLDEST),
+    ("cluster.id", OLDEST),
+    ("cluster.controlPlane.endpoint", OLDEST),
+    ("cluster.token", OLDEST),
+    ("cluster.secret", OLDEST),
+    ("cluster.aescbcEncryptionSecret", OLDEST),
+    ("cluster.secretboxEncryptionSecret", OLDEST),
+    ("cluster.ca", NEWEST),
+    ("cluster.acceptedCAs", OLDEST),
+    ("cluster.serviceAccount", NEWEST),
+    ("machine.token", OLDEST),
+    ("machine.ca", OLDEST),
+    ("machine.type", OLDEST),
+    ("machine.install.disk", NEWEST),
+    ("machine.install.extensions", OLDEST),
+    ("machine.acceptedCAs", OLDEST),
+)
+_FORBIDDEN_KINDS = frozenset(
+    (
+        "UnattendedInstallConfig",
+        "DiscoveryIdentityConfig",
+        "KubeClusterConfig",
+        "KubeEtcdEncryptionConfig",
+        "KubeAPIServerCAConfig",
+        "KubeAggregatorCAConfig",
+    )
+)
+_FORBIDDEN_IN_KIND = {"KubeServiceAccountConfig": ("issuer.privateKey",)}
+_ADMIN = "os:admin"
+_ROLES = "machine.features.kubernetesTalosAPIAccess.allowedRoles"
+_ROLES_IN_KIND = {"KubeTalosAPIAccessConfig": "allowedRoles"}
+_LEGACY_KEYS = frozenset(("machine", "cluster", "debug", "persist"))
+
+
+def check_config_patch(data: str | bytes, *, dialect: str = OLDEST, every_document: bool = False) -> Fault | None:
+    """Check a config patch: that it parses, that its keys are known, and that it touches nothing that Omni owns.
+
+    Args:
+        data: The patch, one document or several.
+        dialect: `"1.9"` looks for forbidden fields in the first document only, as Omni 1.9 does; `"1.10"` in all, and
+            for more of them.
+        every_document: Whether to look at all documents in 1.9 too.
+
+    Returns:
+        What is wrong, None when nothing is.
+    """
+    text = _check_documents(data, dialect)
+    if text is not None:
+        return fault(text)
+    found: list[Fault] = []
+    for index, document in enumerate(_values(data)):
+        if index and dialect == OLDEST and not every_document:
+            break
+        if _is_text_map(document):
+            found += _forbidden(document, dialect)
+    return bullets(found) if found else None
+
+
+def _values(data: str | bytes) -> Iterator[Any]:
+    from omniherd.yamlform import compose_all, construct
+
+    for node in compose_all(data):
+        yield construct(node)
+
+
+def _check_documents(data: str | bytes, dialect: str) -> str | None:
+    """Return what a loader of machine configuration finds wrong first."""
+    from omniherd.yamlform import compose_all
+
+    known: set[tuple[str, str, str]] = set()
+    decoded = 0
+    try:
+        for node in compose_all(data):
+            root: Any = node
+            line = int(root.start_mark.line) + 1
+            try:
+                root, deletes = take_out_deletes(root)
+            except DeleteRefused as error:
+                return f"error processing patch delete statements at line {line}: {error}"
+            decoded += deletes
+            if root is None or (root.id == "scalar" and _is_null(root)):
+                continue
+            if root.id != "mapping":
+                return f"expected a YAML document at line {line}"
+            identity = (_find(root, "apiVersion"), _find(root, "kind") or "v1alpha1", _find(root, "name"))
+            title = "/".join(identity)
+            if identity in known:
+                return f"duplicate document {title} is not allowed (line {line})"
+            known.add(identity)
+            wrong = _check_document(root, dialect)
+            if wrong is not None:
+                return f"error decoding document {title} (line {line}): {wrong}"
+            decoded += 1
+    except YAMLError as error:
+        return f"decode error: {error.message}"
+    except RecursionError:
+        return "decode error: yaml: exceeded max depth"
+    return None if decoded else "config not found"
+
+
+def _is_null(node: Any) -> bool:
+    from omniherd.yamlform.goyaml import scalar
+
+    return scalar(node) is None
+
+
+def _find(node: Any, name: str) -> str:
+    for key, value in node.value:
+        if key.id == "scalar" and key.value == name:
+            return value.value if value.id == "scalar" else ""
+    return ""
+
+
+def _check_document(root: Any, dialect: str) -> str | None:
+    version, kind = "", ""
+    flat = [node for pair in root.value for node in pair]
+    for node, after in zip(flat, [*flat[1:], None], strict=True):
+        # Go looks at values too, and takes what follows them.
+        name = node.value if node.id == "scalar" else ""
+        if name in _LEGACY_KEYS:
+            version = "v1alpha1"
+        elif name in {"kind", "apiVersion"} and after is not None:
+            if after.id != "scalar":
+                tag = "!!map" if after.id == "mapping" else "!!seq"
+                line = int(after.start_mark.line) + 1
+                what = "kind" if name == "kind" else "version"
+                return f"{what} decode: yaml: construct errors:\n  line {line}: cannot construct {tag} into string"
+            if name == "kind":
+                kind = after.value
+            else:
+                version = after.value
+    if not (version == "v1alpha1" and not kind):
+        if not kind:
+            return "missing kind"
+        if not version:
+            return "missing apiVersion"
+        if not (version == "v1alpha1" and known_kind(kind)):
+            # The newer branch knows newer kinds, which nobody has listed yet.
+            return None if dialect == NEWEST else f"{go_quote(kind)} {go_quote(version)}: not registered"
+    return kind_findings(root, kind)
+
+
+def _is_text_map(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)  # pyright: ignore[reportUnknownVariableType]
+
+
+_MISSING = object()
+
+
+def _get(document: dict[str, Any], path: str) -> Any:
+    value: Any = document
+    for part in path.split("."):
+        if not _is_text_map(value) or part not in value:
+            return _MISSING
+        value = value[part]
+    return value
+
+
+def _forbidden(document: dict[str, Any], dialect: str) -> Iterator[Fault]:
+    kind = document.get("kind")
+    fields: tuple[str, ...] = tuple(path for path, since in _FORBIDDEN if since == OLDEST or dialect == NEWEST)
+    roles: str | None = _ROLES
+    if dialect == NEWEST and isinstance(kind, str) and kind:
+        if kind in _FORBIDDEN_KINDS:
+            yield fault(f"the {go_quote(kind)} document is not allowed in the config patch")
+            return
+        fields = _FORBIDDEN_IN_KIND.get(kind, ())
+        roles = _ROLES_IN_KIND.get(kind)
+    for path in fields:
+        if _get(document, path) is not _MISSING:
+            yield fault(f"overriding {go_quote(path)} is not allowed in the config patch")
+    granted = _get(document, roles) if roles else None
+    if roles and isinstance(granted, list):
+        for _ in range(granted.count(_ADMIN)):  # pyright: ignore[reportUnknownMemberType]
+            yield fault(f"element {go_quote(_ADMIN)} is not allowed in field {go_quote(roles)}")
+
+
+def sanitize_config_patch(data: str | bytes) -> str:
+    r"""Return a config patch without what Omni owns.
+
+    Args:
+        data: The patch, one document or several.
+
+    Returns:
+        The patch written anew, keys sorted, indent 2; empty text when it had no documents.
+
+    Raises:
+        InputError: The patch does not load.
+
+    Example:
+        >>> sanitize_config_patch("machine:\n  token: x\n  sysctls: {a: '1'}\n")
+        'machine:\n  sysctls:\n    a: "1"\n'
+    """
+    from omniherd.yamlform import dump
+
+    text = _check_documents(data, OLDEST)
+    if text is not None:
+        raise InputError(text)
+    texts: list[str] = []
+    for document in _values(data):
+        cleaned: dict[str, Any] = dict(document) if _is_text_map(document) else {}
+        _sanitize(cleaned)
+        texts.append(dump(cleaned, indent=2))
+    return "---\n".join(texts)
+
+
+def _sanitize(document: dict[str, Any]) -> None:
+    for path, since in _FORBIDDEN:
+        if since == OLDEST:
+            _remove(document, path)
+    for key in [key for key, value in document.items() if value == {}]:
+        del document[key]
+    parent_path, _, last = _ROLES.rpartition(".")
+    parent = _get(document, parent_path)
+    if _is_text_map(parent) and isinstance(parent.get(last), list):
+        kept = [role for role in parent[last] if role != _ADMIN]
+        if kept:
+            parent[last] = kept
+        elif parent[last]:
+            del parent[last]
+
+
+def _remove(document: dict[str, Any], path: str) -> None:
+    parent_path, _, last = path.rpartition(".")
+    parent = _get(document, parent_path)
+    if _is_text_map(parent):
+        parent.pop(last, None)

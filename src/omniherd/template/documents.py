@@ -1,0 +1,238 @@
+"""The documents of a template file: their nodes, where they begin, and which line each key has in omnictl's errors.
+
+omnictl prints every document anew before it decodes it, and counts lines in what it printed: blank lines are gone,
+comments stay, and what was wrapped stands on one line. People need the line of their file; the text of the error needs
+the other one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from omniherd.template.problems import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from omniherd.errors import YAMLError
+
+__all__ = ["Source", "SourceDocument", "syntax_text"]
+
+_MARKER = re.compile(r"---(\s|$)")
+_PLAIN = re.compile(r"\s*(?:- +)*(?:[^\s#'\"][^#]*?: +)?(?P<value>[^\s'\"|>{\[&*!#%@`].*)")
+
+
+@dataclass(frozen=True)
+class SourceDocument:
+    """One document of a file.
+
+    Attributes:
+        node: Its root node.
+        place: Where omnictl says that it begins: at its `---`, else at its first key.
+        printed: The line in what omnictl prints, for each line of the file; both counted from 1.
+    """
+
+    node: Any
+    place: Place
+    printed: dict[int, int]
+
+    def printed_line(self, line: int) -> int:
+        """Return the line in omnictl's print for a line of the file."""
+        return self.printed.get(line, max(1, line - self.place.line + 1))
+
+
+class Source:
+    """A template file's text.
+
+    Args:
+        text: The text.
+        name: The file's name, for places.
+    """
+
+    def __init__(self, text: str | bytes, name: str = "") -> None:
+        self.name = name
+        self._text = text
+        decoded = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        self._lines = ["", *re.split(r"\r\n|\r|\n", decoded.removeprefix("\ufeff"))]
+
+    def place(self, node: Any) -> Place:
+        """Return where a node begins."""
+        mark = node.start_mark
+        return Place(self.name, int(mark.line) + 1, int(mark.column) + 1)
+
+    def documents(self) -> Iterator[SourceDocument]:
+        """Yield the documents one by one.
+
+        Raises:
+            YAMLError: The syntax is wrong.
+        """
+        from omniherd.yamlform import compose_all
+
+        after = 0
+        for node in compose_all(self._text):
+            start = self.place(node)
+            place = self._marker(node, after) or start
+            last = int(node.end_mark.line) + 1
+            yield SourceDocument(node, place, _Printer(self._lines, place.line, last).lines_of(node))
+            after = last - 1 if int(node.end_mark.column) == 0 else last
+
+    def scalar_before(self, line: int) -> str:
+        """Return the context of an error in what would go on with the plain scalar of a line, counted from 1."""
+        match = _PLAIN.fullmatch(self._lines[line]) if 0 < line < len(self._lines) else None
+        return (
+            ""
+            if match is None
+            else f"while scanning a plain scalar at line {line}, column {match.start('value') + 1}: "
+        )
+
+    def _marker(self, node: Any, after: int) -> Place | None:
+        line = int(node.start_mark.line) + 1
+        for number in range(min(line, len(self._lines) - 1), after, -1):
+            if _MARKER.match(self._lines[number]):
+                return Place(self.name, number, 1)
+        return None
+
+
+class _Printer:
+    """Works out the lines of a document that is printed again from its nodes."""
+
+    def __init__(self, lines: list[str], first: int, last: int) -> None:
+        self._lines = lines
+        self._first = first
+        self._last = min(last, len(lines) - 1)
+        self._gone: set[int] = set()
+        self._extra: dict[int, int] = {}
+        self._kept: set[int] = set()
+
+    def lines_of(self, root: Any) -> dict[int, int]:
+        self._walk(root, set())
+        start = int(root.start_mark.line) + 1
+        self._drop_head(start)
+        found: dict[int, int] = {}
+        count = 0
+        for number in range(self._first, self._last + 1):
+            text = self._lines[number].strip()
+            marker = number == self._first and bool(_MARKER.match(self._lines[number])) and number != start
+            if number in self._gone or marker or (not text and number not in self._kept):
+                found[number] = max(count, 1)
+                continue
+            count += 1
+            found[number] = count
+            count += self._extra.get(number, 0)
+        return found
+
+    def _drop_head(self, start: int) -> None:
+        """Leave out comments above the first key that a blank line keeps apart from it: they are the document's."""
+        blank = False
+        for number in range(start - 1, self._first - 1, -1):
+            text = self._lines[number].strip()
+            blank |= not text
+            if blank and text.startswith("#"):
+                self._gone.add(number)
+
+    def _fold(self, node: Any, line: int) -> None:
+        """Put a node on one line with what is before it."""
+        self._gone.update(range(line + 1, int(node.end_mark.line) + 2))
+
+    def _walk(self, node: Any, seen: set[int]) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        if node.id == "scalar" or node.flow_style:
+            self._leaf(node, int(node.start_mark.line) + 1)
+        elif node.id == "sequence":
+            for item in node.value:
+                self._walk(item, seen)
+                first = int(item.start_mark.line) + 1
+                # A dash alone on its line moves to the line of its item.
+                above = first - 1
+                while above > self._first and not self._lines[above].strip():
+                    above -= 1
+                if above >= 1 and self._lines[above].strip() == "-":
+                    self._gone.add(above)
+        else:
+            for key, value in node.value:
+                self._leaf(key, int(key.start_mark.line) + 1)
+                inline = value.id == "scalar" or value.flow_style
+                if inline and int(value.start_mark.line) >= int(key.start_mark.line):
+                    if id(value) not in seen:
+                        seen.add(id(value))
+                        self._leaf(value, int(key.start_mark.line) + 1)
+                else:
+                    self._walk(value, seen)
+
+    def _leaf(self, node: Any, line: int) -> None:
+        style = getattr(node, "style", None)
+        first, last = int(node.start_mark.line) + 1, int(node.end_mark.line) + 1
+        if node.id == "scalar" and style == "|":
+            self._kept.update(range(first + 1, last))
+        elif node.id == "scalar" and style == ">":
+            written = len(node.value.rstrip("\n").split("\n")) * 2 - 1 if node.value else 0
+            self._gone.update(range(first + 1, last))
+            self._extra[first] = self._extra.get(first, 0) + written
+        elif last > line:
+            # The end of a plain scalar is the start of what follows, never further than its last word.
+            while last > line and (node.id == "scalar" and not style) and not self._belongs(node, last):
+                last -= 1
+            self._gone.update(range(line + 1, last + 1))
+
+    def _belongs(self, node: Any, line: int) -> bool:
+        return int(node.end_mark.line) + 1 != line or int(node.end_mark.column) > 0
+
+
+_TAB = "found a tab character that violates indentation"
+# What PyYAML says, and what Go's library says of the same.
+_PROBLEMS = (
+    (re.compile(r"expected (',' or '.'), but got .*"), r"did not find expected \1"),
+    (re.compile(r"found undefined alias '(.*)'"), r"unknown anchor '\1' referenced"),
+    (re.compile(r"mapping values are not allowed here"), "mapping values are not allowed in this context"),
+    (re.compile(r"found character '.*' that cannot start any token"), "found character that cannot start any token"),
+    (re.compile(r"expected URI, but found .*"), "did not find expected tag URI"),
+    (re.compile(r"could not found expected ':'|could not find expected ':'"), "could not find expected ':'"),
+    (re.compile(r"found unknown escape character .*"), "found unknown escape character"),
+)
+
+
+def syntax_text(error: YAMLError, source: Source) -> str:
+    """Return a syntax error in the words of Go's YAML library, as far as they are known.
+
+    Args:
+        error: What `compose_all` raised.
+        source: The file.
+    """
+    cause: Any = error.__context__
+    problem = getattr(cause, "problem", None)
+    mark = getattr(cause, "problem_mark", None)
+    if not isinstance(problem, str) or mark is None:
+        position = getattr(cause, "position", None)
+        if position is None:
+            return error.message
+        reason = str(getattr(cause, "reason", ""))
+        what = "control characters are not allowed" if "special characters" in reason else "invalid leading UTF-8 octet"
+        return f"yaml: offset {position}: {what}"
+    context: str | None = getattr(cause, "context", None)
+    context_mark: Any = getattr(cause, "context_mark", None)
+    parser = type(cause).__name__ == "ParserError"
+    if "'\\t'" in problem:
+        return f"yaml: {source.scalar_before(int(mark.line))}{_mark_text(mark, parser)}: {_TAB}"
+    if problem.startswith("expected <block end>"):
+        problem = "did not find expected " + ("key" if "mapping" in (context or "") else "'-' indicator")
+    for pattern, words in _PROBLEMS:
+        problem = pattern.sub(words, problem)
+    text = "yaml: "
+    if context:
+        text += f"{context} at {_mark_text(context_mark or mark, parser)}: "
+    same = context_mark is not None and (context_mark.line, context_mark.column) == (mark.line, mark.column)
+    if not context or not same:
+        text += f"{_mark_text(mark, parser)}: "
+    return text + problem
+
+
+def _mark_text(mark: Any, parser: bool) -> str:
+    # Go's parser counts lines from 0 in its errors and its scanner from 1; a column of 0 is not shown.
+    line = int(mark.line) + (0 if parser else 1)
+    if line == 0:
+        return "<unknown position>"
+    return f"line {line}, column {int(mark.column) + 1}" if mark.column else f"line {line}"

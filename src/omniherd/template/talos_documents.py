@@ -1,0 +1,155 @@
+"""What is known of the documents of a Talos machine configuration: which kinds there are, and their keys."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+from omniherd.template.decoding import tag_of
+from omniherd.yamlform import construct, dump
+
+__all__ = ["kind_findings", "known_kind"]
+
+
+@cache
+def _table() -> dict[str, Any]:
+    text = files("omniherd.template").joinpath("talos-config-keys.json").read_text("utf-8")
+    return cast("dict[str, Any]", json.loads(text))
+
+
+def known_kind(kind: str) -> bool:
+    """Tell whether Talos has a document of that kind."""
+    return bool(kind) and kind != "v1alpha1" and kind in _table()["kinds"]
+
+
+def kind_findings(root: Any, kind: str) -> str | None:
+    """Look for values of a wrong type and for unknown keys in a document.
+
+    Args:
+        root: The document's root node.
+        kind: Its kind, empty for the legacy document.
+
+    Returns:
+        The error's text, None when there is nothing to say.
+    """
+    shape: str = _table()["kinds"][kind or "v1alpha1"]
+    wrong: list[str] = []
+    _check_types(root, shape, wrong)
+    if wrong:
+        return f"error decoding {kind} to *{shape[1:]}: yaml: construct errors:\n  " + "\n  ".join(wrong)
+    unknown = _unknown(root, shape)
+    if isinstance(unknown, str):
+        return unknown
+    if unknown:
+        return f"unknown keys found during decoding:\n{dump(unknown)}"
+    return None
+
+
+def _fields(shape: Any) -> dict[str, Any] | None:
+    """Return the fields of a named type; None for all else."""
+    if not isinstance(shape, str) or not shape.startswith("@"):
+        return None
+    return cast("dict[str, Any]", _table()["types"].get(shape[1:], {}))
+
+
+def _go_name(shape: Any) -> str:
+    if isinstance(shape, dict):
+        inner = cast("dict[str, Any]", shape)
+        if "list" in inner:
+            return f"[]{_go_name(inner['list'])}"
+        return f"map[string]{_go_name(inner.get('map', 'string'))}"
+    return str(shape).lstrip("@").rstrip("!")
+
+
+def _refuse(node: Any, shape: Any, wrong: list[str]) -> None:
+    value = ""
+    if node.id == "scalar":
+        text: str = node.value
+        value = f" `{text if len(text) <= 10 else text[:7] + '...'}`"
+    wrong.append(f"line {int(node.start_mark.line) + 1}: cannot construct {tag_of(node)}{value} into {_go_name(shape)}")
+
+
+def _check_types(node: Any, shape: Any, wrong: list[str]) -> None:
+    """Write down values that Go cannot put into their fields; where a type reads by itself nothing is said."""
+    if node.id == "scalar" and tag_of(node) == "!!null":
+        return
+    fields = _fields(shape)
+    if fields is not None:
+        if not fields or "$custom" in fields or "*" in fields:
+            return
+        if node.id != "mapping":
+            _refuse(node, shape, wrong)
+            return
+        for key, value in node.value:
+            inner = fields.get(key.value) if key.id == "scalar" else None
+            if inner is not None:
+                _check_types(value, inner, wrong)
+    elif isinstance(shape, dict):
+        _check_collection(node, cast("dict[str, Any]", shape), wrong)
+    elif shape == "string":
+        if node.id != "scalar":
+            _refuse(node, shape, wrong)
+    elif shape == "bool" and (
+        node.id != "scalar"
+        or (tag_of(node) != "!!bool" and node.value.lower() not in {"y", "n", "yes", "no", "on", "off"})
+    ):
+        _refuse(node, shape, wrong)
+
+
+def _check_collection(node: Any, shape: dict[str, Any], wrong: list[str]) -> None:
+    if shape.get("custom"):
+        return
+    if "list" in shape:
+        if node.id != "sequence":
+            _refuse(node, shape, wrong)
+            return
+        for item in node.value:
+            _check_types(item, shape["list"], wrong)
+    elif "map" in shape:
+        if node.id != "mapping":
+            _refuse(node, shape, wrong)
+            return
+        for _, value in node.value:
+            _check_types(value, shape["map"], wrong)
+
+
+def _unknown(node: Any, shape: Any) -> Any:
+    """Return the part of a document that no field is there for; an error's text when it cannot be told."""
+    if shape == "any" or node.id == "scalar":
+        return None
+    fields = _fields(shape)
+    if node.id == "sequence":
+        if not isinstance(shape, dict) or "list" not in shape:
+            return f"unexpected type for yaml sequence: {_go_name(shape)}"
+        inner_shape = cast("dict[str, Any]", shape)["list"]
+        return _collect([_unknown(item, inner_shape) for item in node.value])
+    if fields is None and not (isinstance(shape, dict) and "map" in shape):
+        return f"unexpected type for yaml mapping: {_go_name(shape)}"
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        if key.id != "scalar":
+            return "unexpected mapping key type"
+        name: str = key.value
+        if fields is None:
+            inner = _unknown(value, cast("dict[str, Any]", shape)["map"])
+        elif "*" in fields:
+            inner = _unknown(value, fields["*"])
+        elif name not in fields or name == "$custom":
+            found[name] = construct(value)
+            continue
+        else:
+            inner = _unknown(value, fields[name])
+        if isinstance(inner, str):
+            return inner
+        if inner:
+            found[name] = inner
+    return found or None
+
+
+def _collect(items: list[Any]) -> Any:
+    for item in items:
+        if isinstance(item, str):
+            return item
+    return [item for item in items if item] or None
