@@ -92,7 +92,7 @@ def destroy(**values: Any) -> None:
     sys.stdout.write(f"destroyed service account: {name}\n")
 
 
-@command(counted=True)
+@command()
 @option("-o", "--output", metavar="FORMAT", help="table, json or yaml")
 def list_accounts(**values: Any) -> None:
     """List the service accounts and their keys, without those of infra providers."""

@@ -117,6 +117,36 @@ ROOT = Entry(
         Entry("edit", "Edit resources in an editor", "edit:edit"),
         Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
         Entry("get", "Show or watch resources", "get:get", aliases=("g",)),
+        Entry(
+            "infraprovider",
+            "Providers of machines",
+            aliases=("ip",),
+            children=(
+                Entry("create", "Make a provider and its service account", "providers:create", aliases=("c",)),
+                Entry("delete", "Remove a provider", "providers:delete", aliases=("d",)),
+                Entry("list", "List the providers", "providers:list_providers", aliases=("l",)),
+                Entry("renewkey", "Give a provider one more key", "providers:renew_key", aliases=("r",)),
+            ),
+        ),
+        Entry(
+            "jointoken",
+            "What machines show when they come",
+            aliases=("jt",),
+            children=(
+                Entry("create", "Make a token", "join_tokens:create", aliases=("c",)),
+                Entry("delete", "Remove a token", "join_tokens:delete", aliases=("d",)),
+                Entry("kernel-args", "Print kernel arguments to join by", "join_tokens:kernel_args", aliases=("ka",)),
+                Entry("list", "List the tokens", "join_tokens:list_tokens", aliases=("l",)),
+                Entry(
+                    "machine-config", "Print a configuration to join by", "join_tokens:machine_config", aliases=("mc",)
+                ),
+                Entry("make-default", "Make a token the default", "join_tokens:make_default", aliases=("md",)),
+                Entry("omni-endpoint", "Print the URL to join by", "join_tokens:omni_endpoint", aliases=("oe",)),
+                Entry("renew", "Move a token's end", "join_tokens:renew", aliases=("r",)),
+                Entry("revoke", "Stop accepting a token", "join_tokens:revoke"),
+                Entry("unrevoke", "Accept a token again", "join_tokens:unrevoke", aliases=("ur",)),
+            ),
+        ),
         Entry("kubeconfig", "Write a kubeconfig, or add to one", "client_files:kubeconfig"),
         Entry("machine-logs", "Print the log of a machine", "logs:machine_logs", aliases=("l",)),
         Entry(
