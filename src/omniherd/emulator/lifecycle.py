@@ -99,6 +99,7 @@ class Lifecycle:
             "Clusters" + _O: self._cluster,
             "MachineSets" + _O: self._machine_set,
             "MachineSetNodes" + _O: self._machine_set_node,
+            "ClusterMachineStatuses" + _O: self._cluster_machine_status,
             "ConfigPatches" + _O: self._config_patch,
             "Links" + _O: self._link,
         }
@@ -390,6 +391,12 @@ class Lifecycle:
             hold(self._store, resource, ("MachineSetStatusController",))
         self._tell_machine_set(machine_set)
         self._tell_cluster(cluster)
+
+    def _cluster_machine_status(self, event: Event, resource: Stored) -> None:
+        """Count anew when a machine of a cluster changes how it is."""
+        if event.kind != DESTROYED:
+            self._tell_machine_set(resource.labels.get(_MACHINE_SET, ""))
+            self._tell_cluster(resource.labels.get(_CLUSTER, ""))
 
     def _free_machine(self, id_: str) -> None:
         """Take the marks of a cluster off a machine that left it."""

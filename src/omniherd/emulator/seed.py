@@ -317,12 +317,12 @@ def machine_status(machine: MachinePlan, talos: str, cluster: str, *, control_pl
         "network": {
             "hostname": machine.hostname,
             "domainname": "fleet.example",
-            "addresses": [f"192.0.2.{machine.number}/24"],
+            "addresses": [f"192.0.{2 + machine.number // 256}.{machine.number % 256}/24"],
             "default_gateways": ["192.0.2.254"],
             "network_links": [
                 {
                     "linux_name": "eth0",
-                    "hardware_address": f"02:00:00:00:00:{machine.number:02x}",
+                    "hardware_address": f"02:00:00:00:{machine.number // 256:02x}:{machine.number % 256:02x}",
                     "speed_mbps": 10000,
                     "link_up": True,
                     "description": "",
