@@ -13,6 +13,8 @@ from omniherd.template.language import OLDEST
 from omniherd.template.rendering import render_resource
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from omniherd.resource import Resource
 
 __all__ = ["resource_diff", "text_diff"]
@@ -27,18 +29,24 @@ _CONTEXT = 3
 
 
 def resource_diff(
-    old: Resource[Any] | None, new: Resource[Any] | None, *, dialect: str = OLDEST, tidy: bool = False
+    old: Resource[Any] | None,
+    new: Resource[Any] | None,
+    *,
+    now: datetime | None = None,
+    dialect: str = OLDEST,
+    tidy: bool = False,
 ) -> str:
     """Return how a resource changes, headed by its name on both sides; empty when nothing shows.
 
     Args:
         old: The resource as it is, None when it is created.
         new: The resource as it shall be, None when it is destroyed.
+        now: What to show for times that are not set, as those of a new resource; the zero time unless given.
         dialect: The version of Omni whose fields are shown.
         tidy: Whether what is removed stands before what comes in its place; omnictl mixes them now and then.
     """
-    before = "" if old is None else render_resource(old, dialect=dialect)
-    after = "" if new is None else render_resource(new, dialect=dialect)
+    before = "" if old is None else render_resource(old, now=now, dialect=dialect)
+    after = "" if new is None else render_resource(new, now=now, dialect=dialect)
     body = text_diff(before, after, tidy=tidy)
     if not body:
         return ""

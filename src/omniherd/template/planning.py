@@ -16,6 +16,7 @@ from omniherd.template.problems import TemplateError, go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
 __all__ = ["Plan", "Step", "Update", "actual_resources", "labelled_types", "plan_delete", "plan_sync", "wanted_ids"]
 
@@ -134,9 +135,9 @@ class Step:
         verb = {"create": "creating", "update": "updating", "destroy": "tearing down"}[self.action]
         return f"* {verb}{' (dry run)' if dry_run else ''} {self.name}"
 
-    def diff(self, *, dialect: str = OLDEST, tidy: bool = False) -> str:
-        """Return the step as a unified diff."""
-        return resource_diff(self.old, self.new, dialect=dialect, tidy=tidy)
+    def diff(self, *, now: datetime | None = None, dialect: str = OLDEST, tidy: bool = False) -> str:
+        """Return the step as a unified diff. See `omniherd.template.resource_diff`."""
+        return resource_diff(self.old, self.new, now=now, dialect=dialect, tidy=tidy)
 
 
 @dataclass(frozen=True)
@@ -166,14 +167,15 @@ class Plan:
         yield from self._updates()
         yield from self._destroys()
 
-    def diff(self, *, tidy: bool = False) -> str:
+    def diff(self, *, now: datetime | None = None, tidy: bool = False) -> str:
         """Return the whole plan as unified diffs: updates, creates, then both phases of destroys.
 
         Args:
+            now: What to show as the times of new resources; the zero time unless given.
             tidy: Whether what is removed stands before what comes in its place; omnictl mixes them now and then.
         """
         order = [*self._updates(), *self._creates(), *self._destroys()]
-        return "".join(step.diff(dialect=self.dialect, tidy=tidy) for step in order)
+        return "".join(step.diff(now=now, dialect=self.dialect, tidy=tidy) for step in order)
 
     def _creates(self) -> Iterator[Step]:
         return (Step("create", None, one) for one in self.creates)
