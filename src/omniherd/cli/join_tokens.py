@@ -268,7 +268,7 @@ def machine_config(**values: Any) -> None:
         joined = omni.management.machine_join_config(
             join_token=_token(omni, values), grpc_tunnel=values["use_grpc_tunnel"]
         )
-    sys.stdout.write(joined.config.rstrip("\n") + "\n")
+    sys.stdout.write(joined.config + "\n")
 
 
 @command(exclusive=_ONE_OF)

@@ -96,7 +96,7 @@ def list_providers(**values: Any) -> None:
         }
         for one in providers
     ]
-    write_records(form, records, _TITLES, provider_rows(providers))
+    write_records(form, records, _TITLES, provider_rows(providers), padding=4)
 
 
 def provider_rows(providers: Sequence[Resource[Any]]) -> list[tuple[str, ...]]:

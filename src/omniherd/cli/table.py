@@ -148,6 +148,16 @@ ROOT = Entry(
             ),
         ),
         Entry("kubeconfig", "Write a kubeconfig, or add to one", "client_files:kubeconfig"),
+        Entry(
+            "machine",
+            "Power and maintenance of machines",
+            children=(
+                Entry("install", "Install Talos on a machine in maintenance mode", "machines:install"),
+                Entry("power-on", "Switch a machine on", "machines:power_on"),
+                Entry("shutdown", "Switch a machine off", "machines:shutdown"),
+                Entry("upgrade", "Upgrade Talos on a machine in maintenance mode", "machines:upgrade"),
+            ),
+        ),
         Entry("machine-logs", "Print the log of a machine", "logs:machine_logs", aliases=("l",)),
         Entry(
             "serviceaccount",

@@ -32,7 +32,11 @@ def check_format(name: str, more: tuple[str, ...] = ()) -> str:
 
 
 def write_records(
-    form: str, records: Sequence[Mapping[str, Any]], titles: Sequence[str], rows: Sequence[Sequence[str]]
+    form: str,
+    records: Sequence[Mapping[str, Any]],
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    padding: int = 3,
 ) -> None:
     """Write a list to standard output.
 
@@ -41,11 +45,13 @@ def write_records(
         records: What JSON and YAML show: a list of mappings, the same keys in each.
         titles: The table's titles.
         rows: The table's cells; there may be more rows than records.
+        padding: Blanks between the table's columns.
     """
     if form == "table":
         from omniherd.cli.output.tables import cell, layout
 
-        sys.stdout.write(layout([tuple(titles), *(tuple(cell([text]) for text in row) for row in rows)]))
+        cells = [tuple(titles), *(tuple(cell([text]) for text in row) for row in rows)]
+        sys.stdout.write(layout(cells, padding))
     elif form == "json":
         import json
 

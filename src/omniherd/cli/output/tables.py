@@ -12,11 +12,12 @@ __all__ = ["Columns", "cell", "layout"]
 _PADDING = 3
 
 
-def layout(rows: Iterable[Sequence[str]]) -> str:
+def layout(rows: Iterable[Sequence[str]], padding: int = _PADDING) -> str:
     r"""Return rows as lines of a table.
 
     Args:
         rows: Rows of the same length.
+        padding: Blanks between the columns.
 
     Example:
         >>> layout([("ID", "VERSION"), ("lab", "1")])
@@ -25,7 +26,7 @@ def layout(rows: Iterable[Sequence[str]]) -> str:
     held = [tuple(row) for row in rows]
     if not held:
         return ""
-    widths = [max(map(len, column)) + _PADDING for column in zip(*held, strict=True)]
+    widths = [max(map(len, column)) + padding for column in zip(*held, strict=True)]
     widths[-1] = 0
     return "".join("".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + "\n" for row in held)
 
