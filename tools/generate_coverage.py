@@ -25,13 +25,15 @@ PARTS = {
     "MachinePowerOff": "refusals only",
     "ResetNodeUniqueToken": "refusals only",
     "CreateSchematic": "extensions, kernel arguments, Talos version and join token; other fields are refused",
+    "ReadAuditLog": "changes of clusters, config patches and machine labels since the start; no follow, no other order",
     "KubernetesUpgradePreChecks": "upgrade paths; the emulated clusters have no workloads to look at",
 }
 
 HEAD = """# What the emulator answers
 
-Every call of Omni, as the wire facts list them (v1.9.3, and what later versions add). What is not answered ends with UNIMPLEMENTED and a sentence that
-names the method; nothing pretends to have worked. Calls that the emulator answers in part say so here.
+Every call of Omni, as the wire facts list them (v1.9.3, and what later versions add). What is not answered ends with
+UNIMPLEMENTED and a sentence that names the method; nothing pretends to have worked. Calls that the emulator answers in
+part say so here.
 """
 
 

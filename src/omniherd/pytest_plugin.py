@@ -16,7 +16,7 @@ a class or a module:
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["omni", "omni_emulator"]
 
-_SCOPES = ("function", "class", "module", "package", "session")
 _Scope = Literal["function", "class", "module", "package", "session"]
+_SCOPES: tuple[_Scope, ...] = ("function", "class", "module", "package", "session")
 _MARK = "omni_emulator"
 
 
@@ -50,9 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _scope(fixture_name: str, config: pytest.Config) -> _Scope:
     scope = config.getoption("omni_emulator_scope") or config.getini("omni_emulator_scope")
-    if scope not in _SCOPES:
-        raise pytest.UsageError(f"omni_emulator_scope is one of {', '.join(_SCOPES)}, not {scope!r} ({fixture_name})")
-    return cast("_Scope", scope)
+    for known in _SCOPES:
+        if scope == known:
+            return known
+    raise pytest.UsageError(f"omni_emulator_scope is one of {', '.join(_SCOPES)}, not {scope!r} ({fixture_name})")
 
 
 def _lead(variables: dict[str, str], nowhere: Path) -> Iterator[None]:

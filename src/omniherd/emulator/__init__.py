@@ -103,6 +103,7 @@ class Emulator:
         from omniherd.emulator.policies import Policies
         from omniherd.emulator.providers import ProviderRules
         from omniherd.emulator.server import Server, read_certificate
+        from omniherd.emulator.services.audit_log import AuditLog
         from omniherd.emulator.services.clusters import ClusterCalls
         from omniherd.emulator.services.machines import MachineCalls
         from omniherd.emulator.services.schematics import SchematicCalls
@@ -150,6 +151,8 @@ class Emulator:
         methods = {**state.methods(), **management.methods(), **auth.methods()}
         for part in (MachineCalls, ClusterCalls, SchematicCalls):
             methods.update(part(self.store).methods())
+        log = AuditLog(self.store)
+        methods = {**log.watching(methods), **log.methods()}
         methods = behind_eula(methods, self.store, lambda: self.endpoint)
         pair: tuple[bytes, bytes] | None = None
         if tls is True:
