@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from omniherd.errors import InputError, YAMLError
+from omniherd.template.documents import Source, syntax_text
 from omniherd.template.language import NEWEST, OLDEST
 from omniherd.template.patch_deletes import DeleteRefused, take_out_deletes
 from omniherd.template.problems import Fault, bullets, fault, go_quote
@@ -111,7 +112,7 @@ def _check_documents(data: str | bytes, dialect: str) -> str | None:
                 return f"error decoding document {title} (line {line}): {wrong}"
             decoded += 1
     except YAMLError as error:
-        return f"decode error: {error.message}"
+        return f"decode error: {syntax_text(error, Source(data))}"
     except RecursionError:
         return "decode error: yaml: exceeded max depth"
     return None if decoded else "config not found"

@@ -177,10 +177,10 @@ class Decoder:
     def _value(self, node: Any, key: Key, current: Any) -> Any:
         null = node.id == "scalar" and tag_of(node) == "!!null"
         shape = key.shape
-        if shape in {Shape.SIZE, Shape.STRATEGY_TYPE, Shape.MODE}:
-            return self._word(node, shape)
         if null:
             return None if shape in {Shape.OPTIONAL_TEXTS, Shape.INLINE, Shape.OPTIONAL_ELEMENT} else current
+        if shape in {Shape.SIZE, Shape.STRATEGY_TYPE, Shape.MODE}:
+            return self._word(node, shape)
         if shape in {Shape.TEXT, Shape.FLAG, Shape.COUNT, Shape.DURATION}:
             return self._scalar(node, shape, key.go)
         if shape in {Shape.TEXTS, Shape.OPTIONAL_TEXTS}:
@@ -284,8 +284,7 @@ class Decoder:
         return found
 
     def _word(self, node: Any, shape: Shape) -> Any:
-        null = node.id == "scalar" and tag_of(node) == "!!null"
-        text = "" if null else self._text(node, "string")
+        text = self._text(node, "string")
         if shape is Shape.STRATEGY_TYPE:
             if text in {"Unset", "Rolling"}:
                 return text

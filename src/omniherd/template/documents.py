@@ -72,6 +72,7 @@ class Source:
 
         after = 0
         for node in compose_all(self._text):
+            _fill_flow(node, set(), inside=False)
             start = self.place(node)
             place = self._marker(node, after) or start
             last = int(node.end_mark.line) + 1
@@ -95,6 +96,25 @@ class Source:
         return None
 
 
+def _fill_flow(node: Any, seen: set[int], *, inside: bool) -> None:
+    """Make empty scalars in flow collections empty text: printed again they have quotes."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if node.id == "scalar":
+        if inside and not node.value and not node.tag:
+            node.tag = "!quoted"
+        return
+    inside = inside or bool(node.flow_style)
+    for item in node.value:
+        for one in item if node.id == "mapping" else (item,):
+            _fill_flow(one, seen, inside=inside)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
 class _Printer:
     """Works out the lines of a document that is printed again from its nodes."""
 
@@ -110,8 +130,9 @@ class _Printer:
         self._walk(root, set())
         start = int(root.start_mark.line) + 1
         self._drop_head(start)
+        self._space_feet()
         found: dict[int, int] = {}
-        count = 0
+        count = self._comments_above() if self._first == start else 0
         for number in range(self._first, self._last + 1):
             text = self._lines[number].strip()
             marker = number == self._first and bool(_MARKER.match(self._lines[number])) and number != start
@@ -132,9 +153,34 @@ class _Printer:
             if blank and text.startswith("#"):
                 self._gone.add(number)
 
-    def _fold(self, node: Any, line: int) -> None:
-        """Put a node on one line with what is before it."""
-        self._gone.update(range(line + 1, int(node.end_mark.line) + 2))
+    def _comments_above(self) -> int:
+        """Count the comments right above the first key of a document without a marker."""
+        count = 0
+        while self._lines[max(self._first - 1 - count, 0)].lstrip().startswith("#"):
+            count += 1
+        return count
+
+    def _space_feet(self) -> None:
+        """Add the blank line that stands between a comment below something and what follows at the same column."""
+        number = self._first + 1
+        while number <= self._last:
+            above = self._lines[number - 1].split(" #", 1)[0].strip()
+            if not self._is_comment(number) or not above or above[0] == "#" or above[-1] == ":":
+                number += 1
+                continue
+            end = number
+            while end < self._last and self._is_comment(end + 1):
+                end += 1
+            after = end + 1
+            while after <= self._last and not self._lines[after].strip():
+                after += 1
+            if end + 1 < after <= self._last and _indent(self._lines[after]) == _indent(self._lines[number]):
+                self._extra[end] = self._extra.get(end, 0) + 1
+            number = end + 1
+
+    def _is_comment(self, number: int) -> bool:
+        text = self._lines[number].lstrip()
+        return text.startswith("#") and number not in self._kept and number not in self._gone
 
     def _walk(self, node: Any, seen: set[int]) -> None:
         if id(node) in seen:
@@ -167,7 +213,10 @@ class _Printer:
         style = getattr(node, "style", None)
         first, last = int(node.start_mark.line) + 1, int(node.end_mark.line) + 1
         if node.id == "scalar" and style == "|":
-            self._kept.update(range(first + 1, last))
+            # The node reaches to what follows; blank lines at its end are its own only when they are in its value.
+            text: str = node.value
+            count = text.count("\n") + (1 if text and not text.endswith("\n") else 0)
+            self._kept.update(range(first + 1, min(first + 1 + count, last + 1)))
         elif node.id == "scalar" and style == ">":
             written = len(node.value.rstrip("\n").split("\n")) * 2 - 1 if node.value else 0
             self._gone.update(range(first + 1, last))
@@ -189,6 +238,16 @@ _PROBLEMS = (
     (re.compile(r"found undefined alias '(.*)'"), r"unknown anchor '\1' referenced"),
     (re.compile(r"mapping values are not allowed here"), "mapping values are not allowed in this context"),
     (re.compile(r"found character '.*' that cannot start any token"), "found character that cannot start any token"),
+    (re.compile(r"sequence entries are not allowed here"), "block sequence entries are not allowed in this context"),
+    (re.compile(r"mapping keys are not allowed here"), "mapping keys are not allowed in this context"),
+    (re.compile(r"found unexpected document separator"), "found unexpected document indicator"),
+    (re.compile(r"expected alphabetic or numeric character, .*"), "did not find expected alphabetic or numeric character"),
+    (re.compile(r"expected a comment or a line break, .*"), "did not find expected comment or line break"),
+    (re.compile(r"expected chomping or indentation .*"), "did not find expected comment or line break"),
+    (re.compile(r"expected indentation indicator .*"), "found an indentation indicator equal to 0"),
+    (re.compile(r"expected the node content, .*"), "did not find expected node content"),
+    (re.compile(r"expected '<document start>', .*"), "did not find expected <document start>"),
+    (re.compile(r"expected escape sequence of .*"), "did not find expected hexdecimal number"),
     (re.compile(r"expected URI, but found .*"), "did not find expected tag URI"),
     (re.compile(r"could not found expected ':'|could not find expected ':'"), "could not find expected ':'"),
     (re.compile(r"found unknown escape character .*"), "found unknown escape character"),

@@ -8,9 +8,37 @@ from importlib.resources import files
 from typing import Any, cast
 
 from omniherd.template.decoding import tag_of
-from omniherd.yamlform import construct, dump
+from omniherd.template.node_text import node_lines
+from omniherd.template.problems import go_quote
 
 __all__ = ["kind_findings", "known_kind"]
+
+_ARGUMENT = "@meta.ArgValue"
+# Lists that have a type of their own in Go, and elements that are held by pointer: errors name the type.
+_LISTS = {
+    "v1alpha1.Device": "v1alpha1.NetworkDeviceList",
+    "v1alpha1.Vlan": "v1alpha1.VlanList",
+    "v1alpha1.AdmissionPluginConfig": "v1alpha1.AdmissionPluginConfigList",
+    "v1alpha1.AuthorizationConfigAuthorizerConfig": "v1alpha1.AuthorizationConfigAuthorizerConfigList",
+    "extensions.ConfigFile": "extensions.ConfigFileList",
+    "network.PortRange": "network.PortRanges",
+    "network.IngressRule": "network.IngressConfig",
+    "security.ImageVerificationRuleV1Alpha1": "security.ImageVerificationRules",
+}
+_POINTERS = frozenset(
+    (
+        "x509.PEMEncodedCertificate",
+        "v1alpha1.Route",
+        "v1alpha1.MachineSeccompProfile",
+        "v1alpha1.MachineFile",
+        "v1alpha1.MachineDisk",
+        "v1alpha1.KernelModuleConfig",
+        "v1alpha1.ExtraHost",
+        "v1alpha1.EncryptionKey",
+        "v1alpha1.DiskPartition",
+        "v1alpha1.DeviceWireguardPeer",
+    )
+)
 
 
 @cache
@@ -43,7 +71,7 @@ def kind_findings(root: Any, kind: str) -> str | None:
     if isinstance(unknown, str):
         return unknown
     if unknown:
-        return f"unknown keys found during decoding:\n{dump(unknown)}"
+        return "unknown keys found during decoding:\n" + "\n".join(node_lines(unknown)) + "\n"
     return None
 
 
@@ -58,8 +86,9 @@ def _go_name(shape: Any) -> str:
     if isinstance(shape, dict):
         inner = cast("dict[str, Any]", shape)
         if "list" in inner:
-            return f"[]{_go_name(inner['list'])}"
-        return f"map[string]{_go_name(inner.get('map', 'string'))}"
+            element = _go_name(inner["list"])
+            return _LISTS.get(element) or f"[]{'*' * (element in _POINTERS)}{element}"
+        return "meta.Args" if inner.get("map") == _ARGUMENT else f"map[string]{_go_name(inner.get('map', 'string'))}"
     return str(shape).lstrip("@").rstrip("!")
 
 
@@ -71,18 +100,50 @@ def _refuse(node: Any, shape: Any, wrong: list[str]) -> None:
     wrong.append(f"line {int(node.start_mark.line) + 1}: cannot construct {tag_of(node)}{value} into {_go_name(shape)}")
 
 
+def _unique(node: Any, wrong: list[str]) -> bool:
+    first: dict[str, int] = {}
+    before = len(wrong)
+    for key, _ in node.value:
+        if key.id != "scalar":
+            continue
+        line = int(key.start_mark.line) + 1
+        if key.value in first:
+            wrong.append(f"line {line}: mapping key {go_quote(key.value)} already defined at line {first[key.value]}")
+        else:
+            first[key.value] = line
+    return len(wrong) == before
+
+
+def _check_any(node: Any, wrong: list[str]) -> None:
+    """Look for keys that stand twice in what may be anything."""
+    if node.id == "sequence":
+        for item in node.value:
+            _check_any(item, wrong)
+    elif node.id == "mapping" and _unique(node, wrong):
+        for _, value in node.value:
+            _check_any(value, wrong)
+
+
 def _check_types(node: Any, shape: Any, wrong: list[str]) -> None:
     """Write down values that Go cannot put into their fields; where a type reads by itself nothing is said."""
     if node.id == "scalar" and tag_of(node) == "!!null":
         return
     fields = _fields(shape)
     if fields is not None:
-        if not fields or "$custom" in fields or "*" in fields:
+        if shape == _ARGUMENT and node.id == "mapping":
+            line = int(node.start_mark.line) + 1
+            wrong.append(f"line {line}: arg value must be a string or list of strings")
+        if not fields or "$custom" in fields:
             return
         if node.id != "mapping":
             _refuse(node, shape, wrong)
             return
+        if not _unique(node, wrong):
+            return
         for key, value in node.value:
+            if "*" in fields:
+                _check_any(value, wrong)
+                continue
             inner = fields.get(key.value) if key.id == "scalar" else None
             if inner is not None:
                 _check_types(value, inner, wrong)
@@ -99,7 +160,7 @@ def _check_types(node: Any, shape: Any, wrong: list[str]) -> None:
 
 
 def _check_collection(node: Any, shape: dict[str, Any], wrong: list[str]) -> None:
-    if shape.get("custom"):
+    if shape.get("custom") and node.id == "mapping":
         return
     if "list" in shape:
         if node.id != "sequence":
@@ -110,6 +171,8 @@ def _check_collection(node: Any, shape: dict[str, Any], wrong: list[str]) -> Non
     elif "map" in shape:
         if node.id != "mapping":
             _refuse(node, shape, wrong)
+            return
+        if not _unique(node, wrong):
             return
         for _, value in node.value:
             _check_types(value, shape["map"], wrong)
@@ -137,7 +200,7 @@ def _unknown(node: Any, shape: Any) -> Any:
         elif "*" in fields:
             inner = _unknown(value, fields["*"])
         elif name not in fields or name == "$custom":
-            found[name] = construct(value)
+            found[name] = value
             continue
         else:
             inner = _unknown(value, fields[name])
