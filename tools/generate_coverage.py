@@ -25,7 +25,7 @@ PARTS = {
     "MachinePowerOff": "refusals only",
     "ResetNodeUniqueToken": "refusals only",
     "CreateSchematic": "extensions, kernel arguments, Talos version and join token; other fields are refused",
-    "ReadAuditLog": "changes of clusters, config patches and machine labels since the start; no follow, no other order",
+    "ReadAuditLog": "changes since the start, of people and keys none; no follow, no order but by date",
     "KubernetesUpgradePreChecks": "upgrade paths; the emulated clusters have no workloads to look at",
 }
 

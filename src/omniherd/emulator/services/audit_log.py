@@ -1,13 +1,15 @@
-"""The audit log: who changed which resource. Kept in memory, for the types whose records are known."""
+"""The audit log: who changed which resource of the types that people manage. Kept in memory."""
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from omniherd._core.pool import message
+from omniherd.emulator.controllers import USER_MANAGED
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.guards import PREFIX, missing_here, require
 
@@ -22,7 +24,15 @@ __all__ = ["AuditLog"]
 
 _STATE = "/cosi.resource.State/"
 _O = ".omni.sidero.dev"
-_NAMES = {"Clusters" + _O: "cluster", "ConfigPatches" + _O: "config_patch", "MachineLabels" + _O: "machine_labels"}
+# What is described in the log; of all other types it has the session only.
+_NAMES = {
+    "AccessPolicies" + _O: "access_policy",
+    "Clusters" + _O: "cluster",
+    "ConfigPatches" + _O: "config_patch",
+    "MachineLabels" + _O: "machine_labels",
+    "MachineSetNodes" + _O: "machine_set_node",
+    "MachineSets" + _O: "machine_set",
+}
 _CLUSTER = "omni.sidero.dev/cluster"
 _EVENTS = {
     "Create": ("create",),
@@ -91,15 +101,14 @@ class AuditLog:
     def _note(self, call: Incoming, event: str, resource: Stored) -> None:
         principal = call.principal
         milliseconds = self._store.clock() // 1_000_000
-        described: dict[str, Any] = {"id": resource.id}
-        if event != "destroy":
-            described.update(_content(resource))
+        name = _NAMES.get(resource.type)
+        described = {} if name is None else {name: _content(resource, event)}
         entry = {
             "event_type": event,
             "resource_type": resource.type,
             "resource_id": resource.id,
             "event_data": {
-                _NAMES[resource.type]: described,
+                **described,
                 "session": {
                     "user_agent": _AGENT,
                     "user_id": principal.user_id,
@@ -117,7 +126,7 @@ class AuditLog:
     async def read(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer ReadAuditLog."""
         require(call)
-        for name in ("follow", "start_ts_ms", "from_id"):
+        for name in ("follow", "from_id"):
             if getattr(request, name):
                 raise missing_here(call, f"read the audit log with {name}")
         if _enum_name(request, "order_by_field") not in {"", _DATE} and request.order_by_field:
@@ -129,6 +138,7 @@ class AuditLog:
             for one in tuple(self._entries)
             if (not event or one.event == event)
             and (start is None or one.milliseconds >= start)
+            and one.milliseconds >= request.start_ts_ms
             and (end is None or one.milliseconds < end)
             and request.search in one.line
             and request.resource_type in {"", one.type}
@@ -149,18 +159,39 @@ def _key(request: Any) -> tuple[str, str, str] | None:
         if name in request.DESCRIPTOR.fields_by_name:
             request = getattr(request, name).metadata
             break
-    return (request.namespace, request.type, request.id) if request.type in _NAMES else None
+    return (
+        (request.namespace, request.type, request.id)
+        if request.type in USER_MANAGED or request.type in _NAMES
+        else None
+    )
 
 
-def _content(resource: Stored) -> dict[str, Any]:
+def _content(resource: Stored, event: str) -> dict[str, Any]:
+    if event == "destroy":
+        return {"id": resource.id}
     shown: dict[str, Any] = {"labels": dict(resource.labels)} if resource.labels else {}
-    if resource.type == "Clusters" + _O:
-        spec = resource.decode()
-        shown.update(kubernetes_version=spec.kubernetes_version, talos_version=spec.talos_version)
-    elif resource.type == "ConfigPatches" + _O:
-        from omniherd.emulator.forms import unpacked
+    shown["id"] = resource.id
+    from omniherd.emulator.forms import unpacked
 
-        shown["data"] = unpacked(resource.type, resource.decode()).data
+    return {**shown, **_plain(unpacked(resource.type, resource.decode()))}
+
+
+def _plain(proto: Any) -> dict[str, Any]:
+    """Return a message as the server's JSON encoder writes it: by proto names, enums and times as numbers."""
+
+    def value(found: Any) -> Any:
+        if hasattr(found, "ListFields"):
+            return _plain(found)
+        return base64.b64encode(found).decode() if isinstance(found, bytes) else found
+
+    shown: dict[str, Any] = {}
+    for field, content in proto.ListFields():
+        if hasattr(content, "items"):
+            shown[field.name] = {str(key): value(one) for key, one in content.items()}
+        elif hasattr(content, "extend"):
+            shown[field.name] = [value(one) for one in content]
+        else:
+            shown[field.name] = value(content)
     return shown
 
 
