@@ -241,7 +241,10 @@ _PROBLEMS = (
     (re.compile(r"sequence entries are not allowed here"), "block sequence entries are not allowed in this context"),
     (re.compile(r"mapping keys are not allowed here"), "mapping keys are not allowed in this context"),
     (re.compile(r"found unexpected document separator"), "found unexpected document indicator"),
-    (re.compile(r"expected alphabetic or numeric character, .*"), "did not find expected alphabetic or numeric character"),
+    (
+        re.compile(r"expected alphabetic or numeric character, .*"),
+        "did not find expected alphabetic or numeric character",
+    ),
     (re.compile(r"expected a comment or a line break, .*"), "did not find expected comment or line break"),
     (re.compile(r"expected chomping or indentation .*"), "did not find expected comment or line break"),
     (re.compile(r"expected indentation indicator .*"), "found an indentation indicator equal to 0"),
