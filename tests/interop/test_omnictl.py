@@ -1,14 +1,14 @@
 """omnictl itself on the emulator, and its output beside ours, byte for byte."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from omniherd import Omni
-from omniherd.errors import APIError
+from omniherd.cli import main as cli
 from omniherd.resources import ALL_TYPES
 
 OURS = Path(sys.executable).parent / "omniherd"
@@ -47,42 +47,62 @@ def run(environment, tmp_path):
     return call
 
 
-def has_any(omni, type_name):
-    try:
-        return bool(omni.list(type_name))
-    except APIError:
-        return False
-
-
 def timeless(outcome):
     return tuple(re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "TIME", str(part)) for part in outcome)
 
 
-def test_every_type_prints_the_same(omnictl, run, environment):
-    compared = 0
-    with Omni.connect(
-        environment["OMNI_ENDPOINT"], service_account_key=environment["OMNI_SERVICE_ACCOUNT_KEY"]
-    ) as omni:
-        # An empty table is soon compared; a type that cannot be listed is refused in the server's words by both.
-        filled = [info for info in ALL_TYPES if info.since is None and has_any(omni, info.type)]
-    for number, info in enumerate(filled):
-        # Tables and JSON are made from the YAML; every fifth type tells whether both make the same of it.
-        for output in ("yaml", "table", "json") if number % 5 == 0 else ("yaml",):
+@pytest.fixture
+def ours(environment, tmp_path, monkeypatch, capsys):
+    """Run our command line in this process: a start of Python for each of many hundred outputs takes minutes."""
+    for name in ("OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "HOME", "TZ"):
+        monkeypatch.setenv(name, environment[name])
+    monkeypatch.chdir(tmp_path)
+    # A command line makes its own of this signal.
+    kept = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments):
+        code = cli.run(arguments)
+        return code, *capsys.readouterr()
+
+    yield call
+    signal.signal(signal.SIGTERM, kept)
+
+
+# Types of later versions are not in Omni v1.9.3, and what is said of them has a hint of ours.
+FLEET = [info for info in ALL_TYPES if info.since is None]
+# omnictl has no JSON for maps whose keys are numbers; we have.
+NO_JSON = [("ClusterStatusMetrics.omni.sidero.dev", output) for output in ("json", "jsonpath")]
+
+
+def test_every_type_prints_the_same(omnictl, run, ours):
+    unlike, compared, filled = [], 0, 0
+    for info in FLEET:
+        for output in ("yaml", "json", "table", "jsonpath={.metadata.id} {.metadata} {.spec}"):
             arguments = ("get", info.type, "-o", output)
-            theirs, ours = run(omnictl, *arguments), run(OURS, *arguments)
+            theirs, got = run(omnictl, *arguments), ours(*arguments)
             if info.namespace == "virtual":
                 # Made when asked for: the times are those of the asking.
-                theirs, ours = timeless(theirs), timeless(ours)
-            assert ours == theirs, arguments
+                theirs, got = timeless(theirs), timeless(got)
+            if theirs != got:
+                unlike.append((info.type, output.partition("=")[0]))
             compared += 1
-    print(f"{compared} outputs compared")
-    assert compared > 80
+            # There is one way to print nothing, and a refusal is the server's.
+            if output == "yaml" and not theirs[1]:
+                break
+        else:
+            filled += 1
+    print(
+        f"{compared - len(unlike)} of {compared} outputs are the same, of {len(FLEET)} types; {filled} have resources"
+    )
+    assert unlike == NO_JSON
+    assert filled > 60
 
 
 def test_maps_with_numbers_for_keys_are_json_to_us(omnictl, run):
-    arguments = ("get", "clusterstatusmetrics", "-o", "json")
-    assert run(omnictl, *arguments)[0] == 1
-    assert run(OURS, *arguments)[0] == 0
+    for output in ("json", "jsonpath={.spec}"):
+        arguments = ("get", "clusterstatusmetrics", "-o", output)
+        assert run(omnictl, *arguments)[0] == 1
+        assert run(OURS, *arguments)[0] == 0
 
 
 @pytest.mark.parametrize(
