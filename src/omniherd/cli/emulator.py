@@ -74,7 +74,7 @@ def emulator(**values: Any) -> None:
             host=host,
             port=port,
             any_type=values["any_type"],
-            data=values["data"],
+            data=values["data"] or None,
             seed_from=_seed(values["seed_from"]),
         ) as server:
             text = environment_text(server.environment())
