@@ -39,7 +39,9 @@ def environment_text(variables: dict[str, str]) -> str:
 
 def _seed(source: str | None) -> str | list[bytes] | None:
     """Return a file's name as it is, else what the server of a context has."""
-    if source is None or Path(source).exists():
+    if not source:
+        return None
+    if Path(source).exists():
         return source
     from omniherd import Omni
     from omniherd.emulator.fixtures import export
