@@ -260,7 +260,7 @@ def test_a_delete_that_waits_can_be_interrupted(ids: list[str], shell: Shell, se
         for ident in ids:
             omni.wait_for(MachineClass, ident, lambda found: found.metadata.phase == "tearingDown", timeout=30)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=8)
+        _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (130, "")
         for ident in ids:
             omni.edit(MachineClass, ident, lambda found: found.finalizers.clear())
