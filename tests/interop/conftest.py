@@ -5,24 +5,26 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from omniherd.cli import main as cli
 from omniherd.emulator import Emulator
 
 HERE = Path(__file__).parent
 BIN = HERE / "bin"
-
-# One worker builds and runs Go; the machine has two cores, and Go takes all it finds.
-pytestmark = pytest.mark.xdist_group("interop")
+# What leads a command line to files and servers of whoever runs the tests.
+PERSONAL = ("OMNI", "SIDEROV1_", "XDG_", "KUBECONFIG", "TALOSCONFIG")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.interop)
+            # One worker builds and runs Go, which takes all the cores that it finds.
             item.add_marker(pytest.mark.xdist_group("interop"))
 
 
@@ -57,8 +59,50 @@ def build(modules):
     return make
 
 
+@pytest.fixture(scope="session")
+def omnictl(build):
+    return build("omnictl")
+
+
 @pytest.fixture
-def environment(tmp_path):
-    """An emulator, and the environment of a program that is to use it."""
+def emulator():
     with Emulator() as emulator:
-        yield {**os.environ, **emulator.environment(), "HOME": str(tmp_path), "TZ": "UTC"}
+        yield emulator
+
+
+@pytest.fixture
+def environment(emulator, tmp_path):
+    """The environment of a program that is to use the emulator and nothing else of this machine."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(PERSONAL)}
+    return {**others, **emulator.environment(), "HOME": str(tmp_path), "TZ": "UTC"}
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    """Run a program to its end; return its exit code, output and errors."""
+
+    def call(program, *arguments, **options):
+        options = {"cwd": tmp_path, "env": environment} | options
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+        return done.returncode, done.stdout, done.stderr
+
+    return call
+
+
+@pytest.fixture
+def ours(environment, tmp_path, monkeypatch, capsys):
+    """Run our command line in this process: a start of Python for each of many hundred outputs takes minutes."""
+    for name in [name for name in os.environ if name.startswith(PERSONAL)]:
+        monkeypatch.delenv(name)
+    for name in ("OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "HOME", "TZ"):
+        monkeypatch.setenv(name, environment[name])
+    monkeypatch.chdir(tmp_path)
+    # A command line makes its own of this signal.
+    kept = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments):
+        code = cli.run(arguments)
+        return code, *capsys.readouterr()
+
+    yield call
+    signal.signal(signal.SIGTERM, kept)

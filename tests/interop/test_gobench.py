@@ -35,11 +35,6 @@ def emulator():
         yield emulator
 
 
-@pytest.fixture
-def environment(emulator, tmp_path):
-    return {**emulator.environment(), "HOME": str(tmp_path)}
-
-
 def test_every_measurement_is_a_line(bench, emulator):
     done = bench("-resources", "20", "-gets", "32", "-writes", "5", "-rounds", "2")
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,14 +1,12 @@
 """omnictl itself on the emulator, and its output beside ours, byte for byte."""
 
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from omniherd.cli import main as cli
 from omniherd.resources import ALL_TYPES
 
 OURS = Path(sys.executable).parent / "omniherd"
@@ -24,48 +22,8 @@ spec:
 """
 
 
-@pytest.fixture(scope="session")
-def omnictl(build):
-    return build("omnictl")
-
-
-@pytest.fixture
-def run(environment, tmp_path):
-    def call(program, *arguments, **options):
-        done = subprocess.run(
-            [program, *arguments],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            **options,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return call
-
-
 def timeless(outcome):
     return tuple(re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "TIME", str(part)) for part in outcome)
-
-
-@pytest.fixture
-def ours(environment, tmp_path, monkeypatch, capsys):
-    """Run our command line in this process: a start of Python for each of many hundred outputs takes minutes."""
-    for name in ("OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "HOME", "TZ"):
-        monkeypatch.setenv(name, environment[name])
-    monkeypatch.chdir(tmp_path)
-    # A command line makes its own of this signal.
-    kept = signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments):
-        code = cli.run(arguments)
-        return code, *capsys.readouterr()
-
-    yield call
-    signal.signal(signal.SIGTERM, kept)
 
 
 # Types of later versions are not in Omni v1.9.3, and what is said of them has a hint of ours.
