@@ -292,3 +292,14 @@ def test_extensions(case):
         assert list(made[0].spec.extensions) == case["extensions"]
         for name, value in case.get("labels", {}).items():
             assert made[0].labels[name] == value
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in cases("forms.json")])
+def test_forms(case):
+    """Errors of syntax, of form and of patches have omnictl's words and line numbers."""
+    errors = ""
+    try:
+        template.loads(case["template"]).validate()
+    except TemplateError as error:
+        errors = f"Error: {PREFIXES.get(error.stage, '')}{error}\n"
+    assert errors == case["stderr"]

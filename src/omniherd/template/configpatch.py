@@ -52,6 +52,10 @@ _ROLES_IN_KIND = {"KubeTalosAPIAccessConfig": "allowedRoles"}
 _LEGACY_KEYS = frozenset(("machine", "cluster", "debug", "persist"))
 
 
+class _OverTheEnd(Exception):
+    pass
+
+
 def check_config_patch(data: str | bytes, *, dialect: str = OLDEST, every_document: bool = False) -> Fault | None:
     """Check a config patch: that it parses, that its keys are known, and that it touches nothing that Omni owns.
 
@@ -68,11 +72,14 @@ def check_config_patch(data: str | bytes, *, dialect: str = OLDEST, every_docume
     if text is not None:
         return fault(text)
     found: list[Fault] = []
-    for index, document in enumerate(_values(data)):
-        if index and dialect == OLDEST and not every_document:
-            break
-        if _is_text_map(document):
-            found += _forbidden(document, dialect)
+    try:
+        for index, document in enumerate(_values(data)):
+            if index and dialect == OLDEST and not every_document:
+                break
+            if _is_text_map(document):
+                found += _forbidden(document, dialect)
+    except YAMLError as error:
+        return fault(error.message)
     return bullets(found) if found else None
 
 
@@ -113,6 +120,8 @@ def _check_documents(data: str | bytes, dialect: str) -> str | None:
             decoded += 1
     except YAMLError as error:
         return f"decode error: {syntax_text(error, Source(data))}"
+    except _OverTheEnd as error:
+        return str(error)
     except RecursionError:
         return "decode error: yaml: exceeded max depth"
     return None if decoded else "config not found"
@@ -139,7 +148,10 @@ def _check_document(root: Any, dialect: str) -> str | None:
         name = node.value if node.id == "scalar" else ""
         if name in _LEGACY_KEYS:
             version = "v1alpha1"
-        elif name in {"kind", "apiVersion"} and after is not None:
+        elif name in {"kind", "apiVersion"}:
+            if after is None:
+                # Go runs over the end of its list, and says so.
+                raise _OverTheEnd(f"recovered: runtime error: index out of range [{len(flat)}] with length {len(flat)}")
             if after.id != "scalar":
                 tag = "!!map" if after.id == "mapping" else "!!seq"
                 line = int(after.start_mark.line) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -26,6 +27,7 @@ _FLAGS = {
 }
 _UNLIMITED = frozenset(("unlimited", "∞", "infinity", "Unlimited"))
 _PREFIX = "tag:yaml.org,2002:"
+_LINE = re.compile(r"(?<=^yaml: )line \d+: ")
 _LARGEST_COUNT = (1 << 32) - 1
 
 
@@ -88,17 +90,22 @@ class Decoder:
         document: The document.
         dialect: The version of the language.
         findings: What was found wrong, in the order of the document.
+        fatal: What ended the decoding early, empty when nothing did.
     """
 
     source: Source
     document: SourceDocument
     dialect: str
     findings: list[Finding] = field(default_factory=list[Finding])
+    fatal: str = ""
 
     def decode(self, kind: str) -> models.Document:
         """Return the document as the model of its kind; what is wrong is in `findings`."""
         model = KINDS[kind].model()
-        self._fill(self.document.node, model, keys_of(type(model), self.dialect), outermost=True)
+        try:
+            self._fill(self.document.node, model, keys_of(type(model), self.dialect), outermost=True)
+        except YAMLError as error:
+            self.fatal = _LINE.sub("", error.message)
         return cast("models.Document", model)
 
     # --- findings -------------------------------------------------------------------------------------------------
@@ -118,18 +125,18 @@ class Decoder:
         self._find(node, f"cannot construct {tag}{value} into {go}")
 
     def _unique(self, node: Any) -> bool:
-        before = len(self.findings)
-        pairs = node.value
-        first: dict[tuple[str, str], Any] = {}
-        for key, _ in pairs:
-            same = (key.id, key.value if key.id == "scalar" else "")
-            if same not in first:
-                first[same] = key
-                continue
-            line = self.document.printed_line(self.source.place(first[same]).line)
-            shown = key.value if key.id == "scalar" else ""
-            self._find(key, f"mapping key {go_quote(shown)} already defined at line {line}")
-        return len(self.findings) == before
+        groups: dict[tuple[str, str], list[Any]] = {}
+        for key, _ in node.value:
+            groups.setdefault((key.id, key.value if key.id == "scalar" else ""), []).append(key)
+        fine = True
+        for (_, shown), keys in groups.items():
+            # Each one is told of all before it.
+            for index, first in enumerate(keys):
+                line = self.document.printed_line(self.source.place(first).line)
+                for key in keys[index + 1 :]:
+                    fine = False
+                    self._find(key, f"mapping key {go_quote(shown)} already defined at line {line}")
+        return fine
 
     # --- mappings -------------------------------------------------------------------------------------------------
 
@@ -168,8 +175,7 @@ class Decoder:
         """Fill in what merged mappings have and the mapping itself has not."""
         for one in node.value if node.id == "sequence" else [node]:
             if one.id != "mapping":
-                self._find(one, "map merge requires map or sequence of maps as the value")
-                continue
+                raise YAMLError("yaml: map merge requires map or sequence of maps as the value")
             self._fill(one, model, keys, outermost=outermost)
 
     # --- values ---------------------------------------------------------------------------------------------------
@@ -215,22 +221,16 @@ class Decoder:
             self._mismatch(node, go)
             raise _REFUSED
         if node.tag == _PREFIX + "binary":
-            value = self._plain(node)
+            value = scalar_value(node)
             return value if isinstance(value, str) else str(node.value)
+        # A tag that does not fit ends it, wanted or not.
+        scalar_value(node)
         return str(node.value)
-
-    def _plain(self, node: Any) -> Any:
-        """Return a scalar's value; a tag that does not fit is a finding."""
-        try:
-            return scalar_value(node)
-        except YAMLError as error:
-            self._find(node, error.message.partition(": ")[2].partition(": ")[2] or error.message)
-            raise _REFUSED from None
 
     def _scalar(self, node: Any, shape: Shape, go: str) -> Any:
         if shape is Shape.TEXT:
             return self._text(node, go)
-        value = self._plain(node) if node.id == "scalar" else None
+        value = scalar_value(node) if node.id == "scalar" else None
         fitting: Any = None
         if shape is Shape.FLAG:
             fitting = value if isinstance(value, bool) else _FLAGS.get(value) if isinstance(value, str) else None
@@ -279,6 +279,8 @@ class Decoder:
             except _Refused:
                 continue
         for one in merged:
+            if one.id != "mapping":
+                raise YAMLError("yaml: map merge requires map or sequence of maps as the value")
             for name, text in self._text_map(one, go).items():
                 found.setdefault(name, text)
         return found
@@ -336,23 +338,13 @@ class Decoder:
 
         if not self._all_unique(node, set()):
             raise _REFUSED
-        try:
-            value = construct(node)
-        except YAMLError as error:
-            place = self.source.place(node)
-            details = error.details
-            line = int(details.get("line", place.line))
-            text = error.message.partition(": ")[2].partition(": ")[2] or error.message
-            at = Place(self.source.name, line, int(details.get("column", place.column)))
-            self.findings.append(Finding(text, at, self.document.printed_line(line)))
-            raise _REFUSED from None
-        texts: dict[Any, str] = {}
-        for key_node, _ in node.value:
-            if key_node.id == "scalar":
-                texts[scalar_value(key_node)] = key_node.value
-            else:
-                self._mismatch(key_node, "string")
-                raise _REFUSED
+        wrong = [key_node for key_node, _ in node.value if key_node.id != "scalar"]
+        for key_node in wrong:
+            self._mismatch(key_node, "string")
+        if wrong:
+            raise _REFUSED
+        value = construct(node)
+        texts: dict[Any, str] = {scalar_value(key_node): key_node.value for key_node, _ in node.value}
         return {key if isinstance(key, str) else texts.get(key, str(key)): one for key, one in value.items()}
 
     def _all_unique(self, node: Any, seen: set[int]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omniherd.template.problems import Place
 
@@ -88,10 +88,19 @@ class Source:
             else f"while scanning a plain scalar at line {line}, column {match.start('value') + 1}: "
         )
 
+    def ends_at(self, line: int) -> bool:
+        """Tell whether a line, counted from 0, is the last."""
+        return line + 1 >= len(self._lines) - 1
+
     def _marker(self, node: Any, after: int) -> Place | None:
         line = int(node.start_mark.line) + 1
-        for number in range(min(line, len(self._lines) - 1), after, -1):
+        number = min(line, len(self._lines) - 1) + 1
+        while number > after + 1:
+            number -= 1
             if _MARKER.match(self._lines[number]):
+                # Directives belong to the document that they stand above.
+                while number - 1 > after and self._lines[number - 1].startswith("%"):
+                    number -= 1
                 return Place(self.name, number, 1)
         return None
 
@@ -129,13 +138,12 @@ class _Printer:
     def lines_of(self, root: Any) -> dict[int, int]:
         self._walk(root, set())
         start = int(root.start_mark.line) + 1
-        self._drop_head(start)
         self._space_feet()
         found: dict[int, int] = {}
         count = self._comments_above() if self._first == start else 0
         for number in range(self._first, self._last + 1):
             text = self._lines[number].strip()
-            marker = number == self._first and bool(_MARKER.match(self._lines[number])) and number != start
+            marker = number < start and self._lines[number].startswith(("---", "%"))
             if number in self._gone or marker or (not text and number not in self._kept):
                 found[number] = max(count, 1)
                 continue
@@ -143,15 +151,6 @@ class _Printer:
             found[number] = count
             count += self._extra.get(number, 0)
         return found
-
-    def _drop_head(self, start: int) -> None:
-        """Leave out comments above the first key that a blank line keeps apart from it: they are the document's."""
-        blank = False
-        for number in range(start - 1, self._first - 1, -1):
-            text = self._lines[number].strip()
-            blank |= not text
-            if blank and text.startswith("#"):
-                self._gone.add(number)
 
     def _comments_above(self) -> int:
         """Count the comments right above the first key of a document without a marker."""
@@ -250,7 +249,8 @@ _PROBLEMS = (
     (re.compile(r"expected indentation indicator .*"), "found an indentation indicator equal to 0"),
     (re.compile(r"expected the node content, .*"), "did not find expected node content"),
     (re.compile(r"expected '<document start>', .*"), "did not find expected <document start>"),
-    (re.compile(r"expected escape sequence of .*"), "did not find expected hexdecimal number"),
+    (re.compile(r"expected escape sequence of .*"), "did not find expected hexadecimal number"),
+    (re.compile(r"found incompatible YAML document .*"), "found incompatible YAML document"),
     (re.compile(r"expected URI, but found .*"), "did not find expected tag URI"),
     (re.compile(r"could not found expected ':'|could not find expected ':'"), "could not find expected ':'"),
     (re.compile(r"found unknown escape character .*"), "found unknown escape character"),
@@ -274,27 +274,40 @@ def syntax_text(error: YAMLError, source: Source) -> str:
         reason = str(getattr(cause, "reason", ""))
         what = "control characters are not allowed" if "special characters" in reason else "invalid leading UTF-8 octet"
         return f"yaml: offset {position}: {what}"
-    context: str | None = getattr(cause, "context", None)
-    context_mark: Any = getattr(cause, "context_mark", None)
-    parser = type(cause).__name__ == "ParserError"
+    kind = type(cause).__name__
+    at = _Mark(int(mark.line), int(mark.column))
     if "'\\t'" in problem:
-        return f"yaml: {source.scalar_before(int(mark.line))}{_mark_text(mark, parser)}: {_TAB}"
+        return f"yaml: {source.scalar_before(at.line)}{at.text(kind)}: {_TAB}"
+    if ("<stream end>" in problem or problem.endswith("expected ':'")) and at.column and source.ends_at(at.line):
+        # At its end Go's scanner goes on to a line that is not there.
+        at = _Mark(at.line + 1, 0)
+    if "unknown escape" in problem:
+        at = _Mark(at.line, at.column - 1)
+    context: str = getattr(cause, "context", None) or ""
+    context_mark: Any = getattr(cause, "context_mark", None)
+    start = at if context_mark is None else _Mark(int(context_mark.line), int(context_mark.column))
     if problem.startswith("expected <block end>"):
-        problem = "did not find expected " + ("key" if "mapping" in (context or "") else "'-' indicator")
+        problem = "did not find expected " + ("key" if "mapping" in context else "'-' indicator")
     for pattern, words in _PROBLEMS:
         problem = pattern.sub(words, problem)
     text = "yaml: "
     if context:
-        text += f"{context} at {_mark_text(context_mark or mark, parser)}: "
-    same = context_mark is not None and (context_mark.line, context_mark.column) == (mark.line, mark.column)
-    if not context or not same:
-        text += f"{_mark_text(mark, parser)}: "
+        text += f"{context.replace('double-quoted', 'quoted')} at {start.text(kind)}: "
+    if not context or start != at:
+        text += f"{at.text(kind)}: "
     return text + problem
 
 
-def _mark_text(mark: Any, parser: bool) -> str:
-    # Go's parser counts lines from 0 in its errors and its scanner from 1; a column of 0 is not shown.
-    line = int(mark.line) + (0 if parser else 1)
-    if line == 0:
-        return "<unknown position>"
-    return f"line {line}, column {int(mark.column) + 1}" if mark.column else f"line {line}"
+class _Mark(NamedTuple):
+    """A place in a text, counted from 0."""
+
+    line: int
+    column: int
+
+    def text(self, kind: str) -> str:
+        """Return the place as Go's library writes it for an error of a kind: each counts in a way of its own."""
+        line = self.line + (0 if kind == "ParserError" else 1)
+        if line == 0:
+            return "<unknown position>"
+        column = self.column + (2 if kind == "ComposerError" else 1)
+        return f"line {line}, column {column}" if column > 1 else f"line {line}"

@@ -112,6 +112,10 @@ def _document(
         return f"error in document at {where}: {wrong}", [_problem(wrong, place)]
     decoder = Decoder(source, document, dialect)
     model = decoder.decode(kind)
+    if decoder.fatal:
+        # Go gives up at once, and says no line.
+        wrong = decoder.fatal.removeprefix("yaml: ")
+        return f"error decoding document at {where}: {decoder.fatal}", [_problem(wrong, place)]
     if not decoder.findings:
         found.append(model)
         return "", []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
-from omniherd.template.decoding import tag_of
+from omniherd.errors import YAMLError
+from omniherd.template.decoding import scalar_value, tag_of
 from omniherd.template.node_text import node_lines
 from omniherd.template.problems import go_quote
 
 __all__ = ["kind_findings", "known_kind"]
 
+_LINE = re.compile(r"(?<=^yaml: )line \d+: ")
 _ARGUMENT = "@meta.ArgValue"
 # Lists that have a type of their own in Go, and elements that are held by pointer: errors name the type.
 _LISTS = {
@@ -64,10 +67,14 @@ def kind_findings(root: Any, kind: str) -> str | None:
     """
     shape: str = _table()["kinds"][kind or "v1alpha1"]
     wrong: list[str] = []
-    _check_types(root, shape, wrong)
+    try:
+        _check_types(root, shape, wrong)
+    except YAMLError as error:
+        # Go gives up at a tag that does not fit, and says no line.
+        return f"error decoding {kind} to *{shape[1:]}: {_LINE.sub('', error.message)}"
     if wrong:
         return f"error decoding {kind} to *{shape[1:]}: yaml: construct errors:\n  " + "\n  ".join(wrong)
-    unknown = _unknown(root, shape)
+    unknown = _unknown(root, shape, set())
     if isinstance(unknown, str):
         return unknown
     if unknown:
@@ -126,7 +133,7 @@ def _check_any(node: Any, wrong: list[str]) -> None:
 
 def _check_types(node: Any, shape: Any, wrong: list[str]) -> None:
     """Write down values that Go cannot put into their fields; where a type reads by itself nothing is said."""
-    if node.id == "scalar" and tag_of(node) == "!!null":
+    if node.id == "scalar" and scalar_value(node) is None:
         return
     fields = _fields(shape)
     if fields is not None:
@@ -141,10 +148,13 @@ def _check_types(node: Any, shape: Any, wrong: list[str]) -> None:
         if not _unique(node, wrong):
             return
         for key, value in node.value:
+            if key.id != "scalar":
+                _refuse(key, "string", wrong)
+                continue
             if "*" in fields:
                 _check_any(value, wrong)
                 continue
-            inner = fields.get(key.value) if key.id == "scalar" else None
+            inner = fields.get(key.value)
             if inner is not None:
                 _check_types(value, inner, wrong)
     elif isinstance(shape, dict):
@@ -160,8 +170,6 @@ def _check_types(node: Any, shape: Any, wrong: list[str]) -> None:
 
 
 def _check_collection(node: Any, shape: dict[str, Any], wrong: list[str]) -> None:
-    if shape.get("custom") and node.id == "mapping":
-        return
     if "list" in shape:
         if node.id != "sequence":
             _refuse(node, shape, wrong)
@@ -178,16 +186,18 @@ def _check_collection(node: Any, shape: dict[str, Any], wrong: list[str]) -> Non
             _check_types(value, shape["map"], wrong)
 
 
-def _unknown(node: Any, shape: Any) -> Any:
+def _unknown(node: Any, shape: Any, seen: set[int]) -> Any:
     """Return the part of a document that no field is there for; an error's text when it cannot be told."""
-    if shape == "any" or node.id == "scalar":
+    if shape == "any" or node.id == "scalar" or id(node) in seen:
         return None
+    # What an alias points at has been looked at where it stands.
+    seen.add(id(node))
     fields = _fields(shape)
     if node.id == "sequence":
         if not isinstance(shape, dict) or "list" not in shape:
             return f"unexpected type for yaml sequence: {_go_name(shape)}"
         inner_shape = cast("dict[str, Any]", shape)["list"]
-        return _collect([_unknown(item, inner_shape) for item in node.value])
+        return _collect([_unknown(item, inner_shape, seen) for item in node.value])
     if fields is None and not (isinstance(shape, dict) and "map" in shape):
         return f"unexpected type for yaml mapping: {_go_name(shape)}"
     found: dict[str, Any] = {}
@@ -196,14 +206,14 @@ def _unknown(node: Any, shape: Any) -> Any:
             return "unexpected mapping key type"
         name: str = key.value
         if fields is None:
-            inner = _unknown(value, cast("dict[str, Any]", shape)["map"])
+            inner = _unknown(value, cast("dict[str, Any]", shape)["map"], seen)
         elif "*" in fields:
-            inner = _unknown(value, fields["*"])
+            inner = _unknown(value, fields["*"], seen)
         elif name not in fields or name == "$custom":
             found[name] = value
             continue
         else:
-            inner = _unknown(value, fields[name])
+            inner = _unknown(value, fields[name], seen)
         if isinstance(inner, str):
             return inner
         if inner:
