@@ -74,6 +74,16 @@ def test_it_serves_tls_with_a_certificate_that_clients_can_trust():
                 assert get(channel, signer(emulator.service_account_key), **SYS_VERSION).metadata.id == "current"
 
 
+def test_its_own_clients_trust_the_certificate_that_it_made():
+    with Emulator(seed_fleet=False, tls=True) as emulator, emulator.connect() as omni:
+        assert omni.get("SysVersions.system.sidero.dev", "current", namespace="ephemeral").id == "current"
+
+
+async def test_its_own_async_clients_trust_the_certificate_that_it_made():
+    async with Emulator(seed_fleet=False, tls=True) as emulator, emulator.connect_async() as omni:
+        assert (await omni.get("SysVersions.system.sidero.dev", "current", namespace="ephemeral")).id == "current"
+
+
 def test_it_serves_tls_from_files(tmp_path):
     certificate, key = self_signed(("localhost",))
     (tmp_path / "tls.crt").write_bytes(certificate)

@@ -114,6 +114,7 @@ class Emulator:
 
         self._host = host
         self._tls = bool(tls)
+        self._made = tls is True
         self.account = account
         self.store = Store(clock)
         self.faults = Faults(self.store)
@@ -189,7 +190,7 @@ class Emulator:
         return {"OMNI_ENDPOINT": self.endpoint, "OMNI_SERVICE_ACCOUNT_KEY": self.service_account_key}
 
     def connect(self, **options: Any) -> Omni:
-        """Return a client that is connected to this emulator, as an Admin.
+        """Return a client that is connected to this emulator, as an Admin; it trusts a certificate made for it.
 
         Args:
             **options: What `Omni.connect` takes besides the server and the key.
@@ -201,17 +202,21 @@ class Emulator:
         """
         from omniherd import Omni
 
-        return Omni.connect(self.endpoint, service_account_key=self.service_account_key, **options)
+        return Omni.connect(self.endpoint, service_account_key=self.service_account_key, **self._trust(options))
 
     def connect_async(self, **options: Any) -> AsyncOmni:
-        """Return an async client that is connected to this emulator, as an Admin.
+        """Return an async client that is connected to this emulator, as an Admin; it trusts a certificate made for it.
 
         Args:
             **options: What `AsyncOmni.connect` takes besides the server and the key.
         """
         from omniherd import AsyncOmni
 
-        return AsyncOmni.connect(self.endpoint, service_account_key=self.service_account_key, **options)
+        return AsyncOmni.connect(self.endpoint, service_account_key=self.service_account_key, **self._trust(options))
+
+    def _trust(self, options: dict[str, Any]) -> dict[str, Any]:
+        # A certificate from files is judged as clients elsewhere judge it: by the system's authorities.
+        return {"ca": self.certificate, **options} if self._made else options
 
     def add_service_account(self, name: str, role: str = "Admin") -> str:
         """Make a service account; return its key as `OMNI_SERVICE_ACCOUNT_KEY` takes it.
