@@ -269,14 +269,18 @@ def test_an_unknown_dialect():
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (lab(ControlPlane(machines=[M1, M1])), "stands twice in the controlplane"),
+        (
+            lab(patches=[Patch("a", "machine: {}", id_override="x"), Patch("b", "machine: {}", id_override="x")]),
+            "resource ID duplicate ConfigPatches.omni.sidero.dev(default/x)",
+        ),
+        (lab(ControlPlane(machines=[M1, M1])), f"resource ID duplicate MachineSetNodes.omni.sidero.dev(default/{M1})"),
         (
             lab(ControlPlane(machines=[M1]), Workers(machines=[M2]), Workers("workers", machines=[M3])),
-            'workers "workers" make the same set as another document',
+            "resource ID duplicate MachineSets.omni.sidero.dev(default/lab-workers)",
         ),
         (
             lab(ControlPlane(machine_class=MachineClass("a", 1)), kernel_args=["a"]),
-            "kernelArgs of the cluster cannot be used with a machine class",
+            "kernelArgs cannot be defined at cluster level for this machine set since it uses a machine class",
         ),
     ],
 )

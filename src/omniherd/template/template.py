@@ -81,8 +81,8 @@ class Template:
 
         Args:
             strict: Whether to find what omnictl finds only later or never: fields that Omni owns in later documents of
-                a patch, a machine twice in a set, two documents for one set, kernel arguments of the cluster together
-                with a machine class.
+                a patch, and, when nothing else is wrong, resources of one id (a machine twice in a set, two documents
+                for one set) and kernel arguments of the cluster together with a machine class.
 
         Raises:
             TemplateError: It is not valid; the text is omnictl's, `problems` has every finding with its place.

@@ -73,6 +73,17 @@ class Translation:
             TemplateError: Two resources have one id, a file cannot be read, kernel arguments of the cluster meet a
                 machine class.
         """
+        found, wrong = self._make()
+        if wrong:
+            tree = bullets(wrong)
+            raise TemplateError(str(tree), problems=list(tree.problems()), stage="rendering")
+        return found
+
+    def faults(self) -> list[Fault]:
+        """Return what stands in the way of making the resources, nothing when they can be made."""
+        return self._make()[1]
+
+    def _make(self) -> tuple[list[AnyResource], list[Fault]]:
         self._collect()
         found: list[AnyResource] = []
         wrong: list[Fault] = []
@@ -93,10 +104,7 @@ class Translation:
             seen.add(resource.key)
             if resource.type not in _WITHOUT_CLUSTER and resource.labels.get(ids.CLUSTER, "") != self._cluster:
                 wrong.append(fault(f"resource {go_quote(resource.id)} is missing cluster label", document.place()))
-        if wrong:
-            tree = bullets(wrong)
-            raise TemplateError(str(tree), problems=list(tree.problems()), stage="rendering")
-        return found
+        return found, wrong
 
     def _collect(self) -> None:
         """Note down what documents say of each other's machines."""

@@ -12,6 +12,7 @@ from omniherd.template.files import FileRefused, Files
 from omniherd.template.inline import inline_text
 from omniherd.template.language import OLDEST
 from omniherd.template.problems import Fault, bullets, fault, go_quote, lines, under
+from omniherd.template.translation import Translation
 from omniherd.template.versions import VersionRefused, parse_version
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Rules:
     Attributes:
         files: Where its files are.
         dialect: The version of the language.
-        strict: Whether to find what omnictl lets through, too: forbidden fields in later documents of a patch, machines
-            that stand twice in a set, sets of one id, kernel arguments of a cluster with a machine class.
+        strict: Whether to find what omnictl lets through, too: forbidden fields in later documents of a patch, and what
+            keeps a template from becoming resources: equal ids, kernel arguments of a cluster with a machine class.
     """
 
     files: Files
@@ -51,8 +52,9 @@ class Rules:
             if wrong is not None:
                 found.append(wrong)
         found += _check_list(documents)
-        if self.strict:
-            found += _check_ids(documents)
+        if self.strict and not found:
+            # omnictl comes to these only when it renders.
+            found += Translation(documents, self.files, self.dialect).faults()
         return bullets(found) if found else None
 
     def check_document(self, document: models.Document) -> Fault | None:
@@ -387,27 +389,4 @@ def _check_list(documents: Sequence[models.Document]) -> list[Fault]:
         if machine in locked:
             text = f"machine {go_quote(machine)} is locked and used in controlplane"
             found.append(fault(text, locked[machine].place("locked")))
-    return found
-
-
-def _check_ids(documents: Sequence[models.Document]) -> list[Fault]:
-    """Find what omnictl finds only when it makes resources, or not at all."""
-    found: list[Fault] = []
-    cluster_args = any(isinstance(one, models.Cluster) and one.kernel_args is not None for one in documents)
-    sets = [one for one in documents if isinstance(one, models.MachineSet)]
-    titles: dict[str, models.MachineSet] = {}
-    for one in sets:
-        if isinstance(one, models.Workers):
-            title = one.name or "workers"
-            if title in titles and titles[title].name != one.name:
-                found.append(fault(f"workers {go_quote(one.name)} make the same set as another document", one.place()))
-            titles.setdefault(title, one)
-        for machine in dict.fromkeys(one.machines):
-            # Two workers documents are reported by omnictl's own rule.
-            if one.machines.count(machine) > 1 and isinstance(one, models.ControlPlane):
-                text = f"machine {go_quote(machine)} stands twice in the controlplane"
-                found.append(fault(text, one.place("machines")))
-        if cluster_args and one.machine_class is not None:
-            text = "kernelArgs of the cluster cannot be used with a machine class"
-            found.append(fault(text, one.place("machine_class")))
     return found
