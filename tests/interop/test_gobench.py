@@ -65,3 +65,12 @@ def test_a_measurement_that_it_does_not_have_is_an_error(bench):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == 'Error: "fly" is not among connect, get, get16, list, watch, create, update, destroy\n'
+
+
+def test_a_server_that_is_not_there_is_one_error(bench, emulator, environment):
+    emulator.stop()
+    done = bench()
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: rpc error: code = Unavailable")
+    assert done.stderr.count("\n") == 1

@@ -107,6 +107,11 @@ func run(ctx context.Context) error {
 
 	b.state = omniClient.Omni().State()
 
+	// No resource is made before the server has answered, so there is none to remove when it does not.
+	if _, err = b.state.List(ctx, b.kind); err != nil {
+		return err
+	}
+
 	defer b.remove(ctx, *resources)
 
 	if err = b.fill(ctx, *resources); err != nil {
@@ -159,7 +164,9 @@ func (b *bench) fill(ctx context.Context, count int) error {
 func (b *bench) remove(ctx context.Context, count int) {
 	for number := range count {
 		if err := b.end(ctx, b.class("listed", number, "").Metadata()); err != nil {
-			fmt.Fprintln(os.Stderr, "Warning:", err)
+			fmt.Fprintln(os.Stderr, "Warning: resources stay behind:", err)
+
+			return
 		}
 	}
 }
