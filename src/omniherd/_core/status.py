@@ -13,7 +13,28 @@ from omniherd import errors
 if TYPE_CHECKING:
     from omniherd.errors import APIError
 
-__all__ = ["error_from_status"]
+__all__ = ["CODES", "error_from_status"]
+
+CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+"""Names of gRPC's status codes by their number, as it stands in google.rpc.Status."""
 
 _BY_CODE: dict[str, type[APIError]] = {
     "NOT_FOUND": errors.NotFound,

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omniherd._core.nodes import with_address
-from omniherd._core.status import error_from_status
+from omniherd._core.status import CODES, error_from_status
 from omniherd.errors import InputError, NotFound, Unavailable
 from omniherd.services import NodeReply
 
@@ -27,26 +27,6 @@ __all__ = ["PACKAGES", "Plan", "explain", "method_path", "plans", "replies_of", 
 PACKAGES = ("machine", "storage", "time", "inspect", "cluster")
 """The packages of Talos's API that Omni passes on."""
 
-# gRPC's numbers of status codes, as they stand in google.rpc.Status.
-_CODES = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
 _NO_ENDPOINT = re.compile(r'cluster ".*" endpoint not found')
 # 50000 is the port of Talos's API.
 _DIAL = re.compile(r"error while dialing: dial tcp \S+:50000|i/o timeout", re.IGNORECASE)
@@ -196,7 +176,7 @@ def _error(head: Any, endpoint: str) -> APIError:
     number = int(head.status.code)
     text = str(head.status.message)
     if number:
-        name = _CODES[number] if 0 < number < len(_CODES) else "UNKNOWN"
+        name = CODES[number] if 0 < number < len(CODES) else "UNKNOWN"
         return explain(error_from_status(name, text or head.error, endpoint=endpoint))
     if parts := _ERROR.fullmatch(head.error):
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", parts["code"]).upper()

@@ -35,7 +35,7 @@ _LEGACY_KEYS = frozenset({"machine", "cluster", "debug", "persist"})
 
 @functools.cache
 def _keys() -> dict[str, dict[str, Any]]:
-    text = resources.files("omniherd.emulator").joinpath("data/talos-config-keys.json").read_text("utf-8")
+    text = resources.files("omniherd.template").joinpath("talos-config-keys.json").read_text("utf-8")
     return cast("dict[str, dict[str, Any]]", json.loads(text))
 
 

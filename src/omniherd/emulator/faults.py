@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from omniherd._core.status import CODES
 from omniherd.emulator.records import StateError
 from omniherd.errors import InputError
 
@@ -23,26 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "Faults", "Meeting"]
 
-_CODES = frozenset(
-    {
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    }
-)
+_CODES = frozenset(CODES) - {"OK"}
 _FOREVER = float("inf")
 
 

@@ -1,7 +1,7 @@
 """Read YAML as Go's library does, with the place of everything that is wrong.
 
-PyYAML's C loader is libyaml, of which Go's parser is a port: both read the same documents. What differs is what a plain
-scalar means (`omniherd.yamlform.scalars`), and that Go refuses a key that stands twice.
+PyYAML's parser follows libyaml, of which Go's parser is a port: they read the same documents. What differs is what a
+plain scalar means (`omniherd.yamlform.scalars`), and that Go refuses a key that stands twice.
 """
 
 from __future__ import annotations
@@ -64,16 +64,8 @@ def _loader_class() -> Any:
                 return "" if implicit[0] else _QUOTED
             return ""
 
-    c_parser: Any = getattr(yaml, "CParser", None)
-    if c_parser is not None:
-
-        def start(self: Any, stream: Any) -> None:
-            c_parser.__init__(self, stream)
-            Resolver.__init__(self)
-
-        return type("CLoader", (c_parser, Resolver), {"__init__": start})
-
-    class PureLoader(Reader, Scanner, Parser, Composer, Resolver):
+    # PyYAML's own parser, not its C one: the words and places of syntax errors are translated from its.
+    class Loader(Reader, Scanner, Parser, Composer, Resolver):
         def __init__(self, stream: Any) -> None:
             Reader.__init__(self, stream)
             Scanner.__init__(self)
@@ -81,7 +73,7 @@ def _loader_class() -> Any:
             Composer.__init__(self)
             Resolver.__init__(self)
 
-    return PureLoader
+    return Loader
 
 
 def _syntax_error(error: Exception) -> YAMLError:
