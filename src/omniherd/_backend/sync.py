@@ -23,6 +23,9 @@ T = TypeVar("T")
 U = TypeVar("U")
 Metadata = tuple[tuple[str, str], ...]
 
+# Seconds that cancelled calls get to end; they need milliseconds.
+_CLOSING = 1.0
+
 RPC_ERRORS: tuple[type[BaseException], ...] = (grpc.RpcError,)
 
 
@@ -136,6 +139,13 @@ class Connection:
 
     def close(self) -> None:
         """End all calls and close."""
+        # gRPC cancels its calls and then waits until each has ended, without limit. A Ctrl-C in the middle of a start
+        # leaves it a call that nobody serves and that never ends, so the wait is another thread's and ours is short.
+        closing = threading.Thread(target=self._close, name="omniherd-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSING)
+
+    def _close(self) -> None:
         self._bulk.close()
         self._channel.close()
 
@@ -174,10 +184,12 @@ def each(items: Iterable[T], work: Callable[[T], U], concurrency: int) -> list[U
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="omniherd") as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="omniherd")
+    try:
+        results = [future.result() for future in [pool.submit(work, item) for item in items]]
+    except BaseException as error:
+        # Whoever presses Ctrl-C does not wait for those that wait; closing the client ends their calls.
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
+    pool.shutdown()
+    return results
