@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from omniherd._core.requests import list_options
 from omniherd.errors import (
     AlreadyExists,
     DeleteTimeout,
@@ -26,6 +27,7 @@ from omniherd.errors import (
 )
 from omniherd.resource import Phase
 from omniherd.resources import Cluster, ConfigPatch, CurrentUser, MachineClass, SysVersion, TalosVersion
+from omniherd.wire import cosi_resource
 
 SPEC = {"match_labels": ["omniherd = test"]}
 
@@ -61,6 +63,20 @@ def test_list_sorts_and_selects(omni, prefix):
     assert ids(sort=lambda one: (one.labels["env"], -int(one.id[-1]))) == ["2", "0", "1"]
     assert ids(sort="created") == ["0", "1", "2"]
     assert omni.list(MachineClass, namespace="nowhere") == []
+
+
+def test_a_list_is_what_the_server_lists(omni, prefix):
+    # Kinds of every namespace, and one that grows; others may change under the test on a server in use.
+    for number in range(3):
+        omni.create(made(prefix, str(number)))
+    for cls, regexp in ((MachineClass, f"^{prefix}"), (TalosVersion, None), (SysVersion, None)):
+        request = cosi_resource.ListRequest(
+            namespace=cls.default_namespace, type=cls.type_name, options=list_options(None, regexp)
+        )
+        listed = [cls.from_proto(one.resource) for one in omni.stream("/cosi.resource.State/List", request)]
+        assert listed
+        assert omni.list(cls, id_regexp=regexp) == listed
+        assert [one.id for one in omni.list(cls, id_regexp=regexp)] == [one.id for one in listed]
 
 
 def test_what_cannot_be_asked(omni):

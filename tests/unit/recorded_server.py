@@ -35,7 +35,7 @@ def sent_metadata(context):
 
 
 class RecordedServer(grpc.GenericRpcHandler):
-    """Answers each call with the next of the steps; State calls without `runtime` are answered from `resources`."""
+    """Answers each call with the next of the steps; whole kinds come from `resources`."""
 
     def __init__(self, resources):
         self.expected = []
@@ -68,10 +68,10 @@ class RecordedServer(grpc.GenericRpcHandler):
     def stream(self, call, request, context):
         metadata = sent_metadata(context)
         self.calls.append((call.path, metadata))
-        if call.path == "/cosi.resource.State/List" and ["runtime", "Talos"] not in metadata:
+        if call.path == "/cosi.resource.State/Watch" and ["runtime", "Talos"] not in metadata:
             asked = message(call.request).FromString(request)
-            for resource in self.resources.get(asked.type, ()):
-                yield message(call.response)(resource=resource.to_proto()).SerializeToString()
+            events = [{"resource": resource.to_proto()} for resource in self.resources.get(asked.type, ())]
+            yield message(call.response)(event=[*events, {"event_type": "BOOTSTRAPPED"}]).SerializeToString()
             return
         if not self.expected:
             self.faults.append(f"{call.path} was not expected")

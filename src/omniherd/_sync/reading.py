@@ -13,9 +13,9 @@ from omniherd._core.requests import check_id, label_queries, list_options, resou
 from omniherd._core.sorting import Sort, sorted_resources
 from omniherd._core.watch import EventKind, OnExpired, WatchState
 from omniherd._sync.channel import DEFAULT, Channel, Timeout
+from omniherd._sync.listing import read_kind
 from omniherd._sync.watch import Watch
 from omniherd.errors import (
-    APIError,
     DeadlineExceeded,
     NotFound,
     Unimplemented,
@@ -133,37 +133,9 @@ class Reading:
             PermissionDenied: The identity may not read the type, or the server does not know it.
             APIError: Otherwise refused, or not got through.
         """
-        from omniherd.wire import cosi_resource
-
         cls = resource_class(kind)
         where = cls.default_namespace if namespace is None else namespace
-        request = cosi_resource.ListRequest(
-            namespace=where, type=cls.type_name, options=list_options(labels, id_regexp)
-        ).SerializeToString()
-        decode = cosi_resource.ListResponse.FromString
-        wrap = cls.from_proto
-        deadline = None if timeout is None else time.monotonic() + timeout
-        repetition = 0
-        while True:
-            found: builtins.list[Any] = []
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            messages = self.channel.open(
-                _STATE + "List", request, timeout=left, bulk=True, resource=resource_text(where, cls.type_name, "*")
-            )
-            try:
-                read = messages.read
-                while (data := read()) is not None:
-                    found.append(wrap(decode(data).resource))
-                break
-            except APIError as error:
-                left = None if deadline is None else deadline - time.monotonic()
-                delay = self.channel.retry.next_delay(error, safe=True, repetition=repetition, remaining=left)
-                if delay is None:
-                    raise
-            finally:
-                messages.cancel()
-            repetition += 1
-            backend.sleep(delay)
+        found = read_kind(self.channel, cls, where, options=list_options(labels, id_regexp), timeout=timeout)
         return found if sort is None else sorted_resources(found, sort)
 
     @overload

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from omniherd._core.gojson import float_text, time_text
@@ -55,7 +56,11 @@ class _Writer:
 
     def node(self, value: Any, indent: int, *, in_sequence: bool, top: bool = False) -> None:
         """Write a value; what is before it on its line has been written."""
-        if is_mapping(value):
+        # What specs are made of comes first: asking whether something is a mapping is the dearest question of all.
+        if isinstance(value, str):
+            text = self.scalar(value, indent, in_sequence=in_sequence)
+            self.parts.append(text if top or in_sequence else f" {text}")
+        elif is_mapping(value):
             if not value:
                 self.parts.append("{}" if top or in_sequence else " {}")
                 return
@@ -68,18 +73,18 @@ class _Writer:
             column = self.deeper(indent, in_sequence=in_sequence)
             self.sequence(value, column, first_inline=top or in_sequence)
         else:
-            text = self.scalar(value, indent, in_sequence=in_sequence)
-            self.parts.append(text if top or in_sequence else f" {text}")
+            self.parts.append(_plain(value) if top or in_sequence else f" {_plain(value)}")
 
     def mapping(self, value: Mapping[Any, Any], column: int, *, first_inline: bool) -> None:
         keys = sorted(value, key=natural_key) if self.sort else list(value)
         for index, key in enumerate(keys):
             if index or not first_inline:
                 self.parts.append("\n" + " " * column)
-            if isinstance(key, str) and (len(key.encode()) > _LONGEST_SIMPLE_KEY or "\n" in key or "\r" in key):
+            text = _simple_key(key) if isinstance(key, str) else _plain(key)
+            if text is None:
                 self.complex_pair(key, value[key], column)
                 continue
-            self.parts.append(f"{quote(key) if isinstance(key, str) else _plain(key)}:")
+            self.parts.append(f"{text}:")
             self.node(value[key], column, in_sequence=False)
 
     def complex_pair(self, key: str, value: Any, column: int) -> None:
@@ -103,9 +108,7 @@ class _Writer:
             self.parts.append("- ")
             self.node(item, column, in_sequence=True)
 
-    def scalar(self, value: Any, indent: int, *, in_sequence: bool) -> str:
-        if not isinstance(value, str):
-            return _plain(value)
+    def scalar(self, value: str, indent: int, *, in_sequence: bool) -> str:
         if "\n" in value:
             if value.strip() and allows_literal(value):
                 return self.literal(value, indent, in_sequence=in_sequence)
@@ -115,6 +118,13 @@ class _Writer:
     def literal(self, text: str, indent: int, *, in_sequence: bool) -> str:
         column = self.best if indent < 0 else self.deeper(indent, in_sequence=in_sequence)
         return literal_block(text, column, self.best)
+
+
+@lru_cache(maxsize=4096)
+def _simple_key(key: str) -> str | None:
+    """Write a key; None when it must stand behind a `?`."""
+    long = len(key.encode()) > _LONGEST_SIMPLE_KEY
+    return None if long or "\n" in key or "\r" in key else quote(key)
 
 
 def literal_block(text: str, column: int, indent: int) -> str:

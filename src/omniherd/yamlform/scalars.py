@@ -158,6 +158,11 @@ def _printable(character: str) -> bool:
     )
 
 
+_ASCII = re.compile(r"[ -~]+")
+_BLOCK_MARK = re.compile(r"""\A(?:[#,\[\]{}&*!|>'"%@`]|\?(?: |\Z)|-(?: |\Z)|---|\.\.\.)|:(?: |\Z)| #""")
+_FLOW_MARK = re.compile(r"[,?\[\]{}:]")
+
+
 class _Shape:
     """Which styles a text may be written in, by the rules of libyaml's emitter."""
 
@@ -167,6 +172,15 @@ class _Shape:
         self.multiline = False
         if not text:
             self.plain, self.plain_in_flow, self.single, self.literal = True, False, True, False
+            return
+        if _ASCII.fullmatch(text):
+            # Nearly all text; the walk below finds the same, character by character.
+            edge_blank = text[0] == " " or text[-1] == " "
+            block_mark = _BLOCK_MARK.search(text) is not None
+            self.plain = not (edge_blank or block_mark)
+            self.plain_in_flow = not (edge_blank or block_mark or _FLOW_MARK.search(text))
+            self.single = True
+            self.literal = text[-1] != " "
             return
         block_mark = flow_mark = text.startswith(("---", "..."))
         special = tab = break_then_space = space_then_break = False
@@ -214,6 +228,7 @@ class _Shape:
         self.literal = not (text[-1] == " " or space_then_break or special)
 
 
+@lru_cache(maxsize=4096)
 def quote(text: str) -> str:
     r"""Write text on one line: plain, in single or in double quotes, as Go would.
 

@@ -147,6 +147,12 @@ def _layout(full_name: str) -> tuple[tuple[str, str, Any], ...]:
     return tuple(rows)
 
 
+@cache
+def _newer(full_name: str) -> frozenset[str]:
+    """Return the fields of a message that a server of v1.9.3 does not know."""
+    return frozenset(row[2].name for row in _layout(full_name) if f"{full_name}.{row[2].name}" in NEWER_FIELDS)
+
+
 def _key(name: str) -> str:
     return name.replace("_", "").lower()
 
@@ -157,9 +163,10 @@ def _message(message: Message) -> dict[str, Any]:
         value: Any = message
         return {"seconds": value.seconds, "nanos": value.nanos}
     shown: dict[str, Any] = {}
+    newer = _newer(full_name)
     for key, kind, field in _layout(full_name):
         name: str = field.name
-        if f"{full_name}.{name}" in NEWER_FIELDS and not _is_set(message, kind, name):
+        if name in newer and not _is_set(message, kind, name):
             # A server of v1.9.3 shows no such key; a newer server's own text is used as it is.
             continue
         if kind == "oneof":
@@ -191,9 +198,9 @@ def _map(values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _value(value: Any) -> Any:
-    if hasattr(value, "DESCRIPTOR"):
-        return _message(value)
-    return list(value) if isinstance(value, bytes) else value
+    if isinstance(value, (str, int, float)):
+        return value
+    return list(value) if isinstance(value, bytes) else _message(value)
 
 
 def _definition(message: Message) -> dict[str, Any]:
