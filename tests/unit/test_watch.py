@@ -264,13 +264,140 @@ def test_tail_events_come_as_they_are_and_are_asked_for_again_only_when_none_cam
     assert watch.request().options.start_from_bookmark == b"m1"
 
 
-def test_a_dropped_event_is_an_error_of_the_stream():
+def test_a_server_that_dropped_events_is_left():
+    watch = started()
+    told(watch, cosi.Event(event_type=ERRORED, error="buffer overrun"))
+    assert isinstance(watch.failure, WatchError)
+    assert str(watch.failure) == "buffer overrun"
+    assert watch.failure.retryable
+    assert watch.broken(watch.failure) == 0.1
+    watch.request()
+    assert watch.failure is None
+    told(watch, cosi.Event(event_type=ERRORED))
+    assert "without a reason" in str(watch.failure)
+
+
+def test_what_came_in_one_message_before_events_were_dropped_is_delivered():
     watch = started()
     overrun = cosi.Event(event_type=ERRORED, error="buffer overrun")
-    with pytest.raises(WatchError, match="buffer overrun"):
-        watch.feed(cosi.WatchResponse(event=[overrun]))
-    with pytest.raises(WatchError, match="without a reason"):
-        watch.feed(cosi.WatchResponse(event=[cosi.Event(event_type=ERRORED)]))
+    found = told(watch, event(UPDATED, "a", 2, old=1, mark=b"m2"), overrun, event(UPDATED, "a", 9, mark=b"m9"))
+    assert found == [news("updated", "a", 2, 1)]
+    assert watch.failure is not None
+    assert watch.bookmark == b"m2", "what comes after the failure cannot be trusted"
+
+
+def test_past_events_are_not_asked_for_again_when_the_bookmark_expired():
+    watch = state(tail=2, on_expired="restart")
+    watch.request()
+    told(watch, event(CREATED, "a", mark=b"m1"))
+    assert watch.broken(EXPIRED) == 0
+    options = watch.request().options
+    assert (options.tail_events, options.bootstrap_contents) == (0, True)
+    assert told(watch, event(CREATED, "a"), event(CREATED, "b"), event(BOOTSTRAPPED, mark=b"n")) == [
+        news("created", "b"),
+        CAUGHT_UP,
+    ]
+
+
+def test_a_change_amid_the_contents_does_not_make_a_break_skip_the_rest():
+    watch = state()
+    watch.request()
+    told(watch, event(CREATED, "a"), event(CREATED, "c", mark=b"m1"))
+    watch.broken(GONE)
+    assert watch.request().options.bootstrap_contents
+    told(watch, event(CREATED, "a"), event(CREATED, "c", mark=b"m1"), event(BOOTSTRAPPED, mark=b"m1"))
+    assert watch.bookmark == b"m1"
+
+
+def test_a_change_amid_the_contents_is_not_taken_for_gone_at_their_end():
+    watch = state()
+    watch.request()
+    found = told(watch, event(CREATED, "a"), event(CREATED, "c", mark=b"m1"), event(BOOTSTRAPPED, mark=b"m1"))
+    assert found == [news("created", "a"), news("created", "c"), CAUGHT_UP]
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_stale_until_the_contents_are_complete():
+    watch = state()
+    watch.request()
+    watch.opened(100)
+    assert watch.stale_since == 100
+    told(watch)
+    watch.heard(101)
+    assert watch.stale_since == 100, "the server answered, and has told nothing yet"
+    told(watch, event(CREATED, "a"))
+    watch.heard(102)
+    assert watch.stale_since == 100
+    told(watch, event(BOOTSTRAPPED, mark=b"m1"))
+    watch.heard(103)
+    assert watch.stale_since is None
+
+
+@pytest.mark.parametrize(
+    ("heard", "lost", "since"),
+    [
+        (1000, 1010, 1000),  # nothing was heard for ten seconds: it may have been dead since
+        (1000, 5000, 4920),  # the keepalive vouches for all but the last 80 seconds
+        (1000, 1000, 1000),
+    ],
+)
+def test_a_break_counts_from_when_the_stream_was_certainly_whole(heard, lost, since):
+    watch = started()
+    watch.heard(heard)
+    assert watch.stale_since is None
+    watch.lost(lost)
+    assert watch.stale_since == since
+    watch.broken(GONE)
+    watch.request()
+    watch.opened(lost + 1)
+    watch.lost(lost + 2)
+    assert watch.stale_since == since, "it is one time without a stream"
+    watch.request()
+    watch.opened(lost + 3)
+    told(watch)
+    watch.heard(lost + 3)
+    assert watch.stale_since is None
+
+
+def test_after_an_expiry_it_is_stale_until_the_difference_is_told():
+    watch = started(on_expired="restart")
+    watch.heard(1000)
+    watch.lost(1000)
+    watch.broken(EXPIRED)
+    watch.request()
+    watch.opened(1001)
+    told(watch, event(CREATED, "a"))
+    watch.heard(1002)
+    assert watch.stale_since == 1000
+    told(watch, event(BOOTSTRAPPED, mark=b"n"))
+    watch.heard(1003)
+    assert watch.stale_since is None
+
+
+def test_dropped_events_leave_it_stale():
+    watch = started()
+    watch.heard(1000)
+    watch.lost(1000)
+    watch.request()
+    watch.opened(1001)
+    told(watch, event(UPDATED, "a", 2, mark=b"m2"), cosi.Event(event_type=ERRORED))
+    watch.heard(1002)
+    assert watch.stale_since == 1000
+
+
+def test_patience_with_a_silent_stream():
+    assert state().patience(5) is None
+    watch = state(max_silence=600)
+    watch.opened(1000)
+    assert watch.patience(1000) == 600
+    watch.heard(1100)
+    assert watch.patience(1200) == 500
+    assert watch.patience(2000) == 0
+    for bad in (0, -1, float("nan")):
+        with pytest.raises(InputError, match="positive number of seconds"):
+            state(max_silence=bad)
 
 
 def test_kinds_of_a_newer_server_are_skipped_but_their_bookmark_counts():

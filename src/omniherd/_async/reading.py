@@ -154,6 +154,7 @@ class AsyncReading:
         aggregated: bool = True,
         on_expired: OnExpired = "raise",
         resume: bool = True,
+        max_silence: float | None = None,
     ) -> AsyncWatch[R]: ...
     @overload
     def watch(
@@ -170,6 +171,7 @@ class AsyncReading:
         aggregated: bool = True,
         on_expired: OnExpired = "raise",
         resume: bool = True,
+        max_silence: float | None = None,
     ) -> AsyncWatch[Resource[Any]]: ...
     def watch(
         self,
@@ -185,6 +187,7 @@ class AsyncReading:
         aggregated: bool = True,
         on_expired: OnExpired = "raise",
         resume: bool = True,
+        max_silence: float | None = None,
     ) -> AsyncWatch[R] | AsyncWatch[Resource[Any]]:
         """Follow one resource or a kind: what exists, then a `bootstrapped` event, then what happens.
 
@@ -206,6 +209,8 @@ class AsyncReading:
                 and report how they differ from what was seen, by events marked `synthetic`. Restarting keeps the
                 resources in memory.
             resume: Whether to go on after a break at all.
+            max_silence: Seconds without a message after which the stream is opened anew, for proxies that keep a
+                connection alive whose other end is gone. By default only dead connections are noticed, within 80 s.
 
         Returns:
             An iterator over `Event`; close it, or use it as a context manager, or just stop iterating.
@@ -231,6 +236,7 @@ class AsyncReading:
             aggregated=aggregated,
             on_expired=on_expired,
             resume=resume,
+            max_silence=max_silence,
             retry=self.channel.retry,
         )
         return AsyncWatch(self.channel, state)

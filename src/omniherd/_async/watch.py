@@ -40,7 +40,8 @@ class AsyncWatch(Generic[R]):
         self._waker = backend.Waker()
         self._closed = False
         self._reconnects = 0
-        self._stale_since: datetime | None = datetime.now(UTC)
+        self._alarm: backend.Alarm | None = None
+        state.opened(time.time())
 
     @property
     def bookmark(self) -> bytes | None:
@@ -59,8 +60,13 @@ class AsyncWatch(Generic[R]):
 
     @property
     def stale_since(self) -> datetime | None:
-        """Since when there is no stream, so that events may be outstanding; None while there is one."""
-        return self._stale_since
+        """Since when events may be outstanding, UTC; None while a stream stands and all it had to tell was told.
+
+        When a connection broke, this is the last moment at which it was certainly whole: up to 80 seconds before the
+        break was noticed.
+        """
+        since = self._state.stale_since
+        return None if since is None else datetime.fromtimestamp(since, UTC)
 
     def __aiter__(self) -> Self:
         return self
@@ -73,34 +79,51 @@ class AsyncWatch(Generic[R]):
             await self._fill()
         return events.popleft()
 
+    async def batch(self) -> list[Event[R]]:
+        """Return all events that are there, waiting for the first; none when the watch is over.
+
+        Raises:
+            APIError: As while iterating.
+        """
+        events = self._events
+        while not events:
+            if self._closed or self._channel.closed:
+                return []
+            await self._fill()
+        found = list(events)
+        events.clear()
+        return found
+
     async def _fill(self) -> None:
         """Wait for the next message, or for the end of the stream, and do what it demands."""
-        messages = self._messages
-        broken: APIError | None = None
-        try:
-            if messages is None:
-                messages = await self._open()
-            data = await messages.read()
-            if data is not None:
-                self._stale_since = None
-                self._events.extend(self._state.feed(_decode(data)))
-                return
-        except APIError as error:
-            broken = error
-        except BaseException:
-            # A cancelled read ends the call beneath it; the next step, if there is one, begins a new stream.
-            self._drop()
-            raise
+        state = self._state
+        broken: APIError | None = state.failure
+        if broken is None:
+            try:
+                messages = self._messages
+                if messages is None:
+                    messages = await self._open()
+                data = await messages.read()
+                if data is not None:
+                    self._events.extend(state.feed(_decode(data)))
+                    state.heard(time.time())
+                    return
+            except APIError as error:
+                broken = error
+            except BaseException:
+                # A cancelled read ends the call beneath it; the next step, if there is one, begins a new stream.
+                self._drop()
+                if self._closed or self._channel.closed:
+                    return
+                raise
         self._drop()
         if self._closed or self._channel.closed:
             return
         if self._deadline is not None and time.monotonic() >= self._deadline:
             raise broken if isinstance(broken, DeadlineExceeded) else DeadlineExceeded("the time is over")
-        if self._stale_since is None:
-            self._stale_since = datetime.now(UTC)
         # An error that ends the watch leaves it closed: iterating again must not open a stream by surprise.
         try:
-            delay = self._state.broken(broken)
+            delay = state.broken(broken)
         except APIError as error:
             self._closed = True
             raise error from error.__cause__
@@ -112,6 +135,7 @@ class AsyncWatch(Generic[R]):
 
     async def _open(self) -> AsyncMessages:
         left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        self._state.opened(time.time())
         messages = await self._channel.open(
             "/cosi.resource.State/Watch",
             self._state.request().SerializeToString(),
@@ -119,9 +143,25 @@ class AsyncWatch(Generic[R]):
             resource=self._state.subject,
         )
         self._messages = messages
+        patience = self._state.patience(time.time())
+        if patience is not None:
+            if self._alarm is not None:
+                self._alarm.stop()
+            self._alarm = backend.Alarm(patience, self._listen)
         return messages
 
+    def _listen(self) -> float | None:
+        """End a stream that was silent for too long; return when to look again."""
+        messages, patience = self._messages, self._state.patience(time.time())
+        if messages is None or self._closed or patience is None:
+            return None
+        if patience:
+            return patience
+        messages.cancel()
+        return None
+
     def _drop(self) -> None:
+        self._state.lost(time.time())
         messages, self._messages = self._messages, None
         if messages is not None:
             messages.cancel()
@@ -131,6 +171,9 @@ class AsyncWatch(Generic[R]):
         self._closed = True
         self._events.clear()
         self._waker.wake()
+        self._state.lost(time.time())
+        if self._alarm is not None:
+            self._alarm.stop()
         messages, self._messages = self._messages, None
         if messages is not None:
             await messages.close()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from omniherd._backend.options import channel_options
 from omniherd.errors import OmniError
 
-__all__ = ["RPC_ERRORS", "Connection", "Waker", "each", "in_thread", "sleep"]
+__all__ = ["RPC_ERRORS", "Alarm", "Connection", "Waker", "each", "in_thread", "sleep"]
 
 import grpc
 import grpc.aio
@@ -162,6 +163,34 @@ class Waker:
     def wake(self) -> None:
         """Wake the sleeper, now or when it comes."""
         self._event.set()
+
+
+class Alarm:
+    """Asks now and then, beside everything else, whether something is to be done.
+
+    It does not keep alive who is asked.
+
+    Args:
+        seconds: When to ask first.
+        check: A method that returns when to ask again; None for never.
+    """
+
+    __slots__ = ("_check", "_handle", "_loop")
+
+    def __init__(self, seconds: float, check: Callable[[], float | None]) -> None:
+        self._check = weakref.WeakMethod(check)
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        check = self._check()
+        again = None if check is None else check()
+        if again is not None:
+            self._handle = self._loop.call_later(again, self._ring)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._handle.cancel()
 
 
 async def sleep(seconds: float) -> None:

@@ -6,6 +6,7 @@ import itertools
 import os
 import platform
 
+from omniherd._core.watch import KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT
 from omniherd._version import __version__
 
 __all__ = ["MAX_REQUEST", "channel_options", "gunzip"]
@@ -34,8 +35,8 @@ def channel_options(name: str | None) -> list[tuple[str, int | str]]:
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_metadata_size", 1024 * 1024),
         ("grpc.absolute_max_metadata_size", 16 * 1024 * 1024),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT * 1000),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 10_000),

@@ -9,9 +9,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from omniherd._backend.alarms import Alarm
 from omniherd._backend.options import channel_options
 
-__all__ = ["RPC_ERRORS", "Connection", "Waker", "each", "in_thread", "sleep"]
+__all__ = ["RPC_ERRORS", "Alarm", "Connection", "Waker", "each", "in_thread", "sleep"]
 
 import grpc
 import grpc.experimental

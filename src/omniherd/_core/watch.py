@@ -6,13 +6,15 @@ goes on with changes. When the stream breaks it is opened again:
 - after the last bookmark, when there is one: no event is lost, none comes twice;
 - from the contents, while there is none yet or when the server has forgotten it: what the caller was told before is
   compared with what is there now, and the difference is reported.
+
+Times are told to it, seconds since 1970: it asks no clock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from omniherd._core.requests import resource_text
 from omniherd._core.retry import RetryPolicy
@@ -32,11 +34,20 @@ if TYPE_CHECKING:
     from omniherd.resource import Resource
     from omniherd.wire import cosi_resource
 
-__all__ = ["Event", "EventKind", "OnExpired", "WatchState"]
+__all__ = ["KEEPALIVE_INTERVAL", "KEEPALIVE_TIMEOUT", "Event", "EventKind", "OnExpired", "WatchState"]
 
 R_co = TypeVar("R_co", bound="Resource[Any]", covariant=True)
 R = TypeVar("R", bound="Resource[Any]")
 OnExpired = Literal["raise", "restart"]
+
+KEEPALIVE_INTERVAL: Final = 60
+"""Seconds after which a quiet connection is asked whether it lives."""
+
+KEEPALIVE_TIMEOUT: Final = 20
+"""Seconds that its answer may take."""
+
+# How long a connection may have been dead when its end is noticed.
+_BLIND: Final = KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT
 
 _CREATED, _UPDATED, _DESTROYED, _BOOTSTRAPPED, _ERRORED, _NOOP = range(6)
 
@@ -88,6 +99,7 @@ class WatchState(Generic[R]):
         aggregated: Whether the server may put several events in one message.
         on_expired: What to do when the server has forgotten the bookmark.
         resume: Whether to go on after a break at all.
+        max_silence: Seconds without a message after which a stream is taken for dead; None for never.
         retry: Delays between attempts, and how often the very first one is repeated.
 
     Raises:
@@ -108,6 +120,7 @@ class WatchState(Generic[R]):
         aggregated: bool = True,
         on_expired: OnExpired = "raise",
         resume: bool = True,
+        max_silence: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
         if tail < 0:
@@ -122,6 +135,8 @@ class WatchState(Generic[R]):
             raise InputError("a watch of one resource takes no selector")
         if on_expired not in {"raise", "restart"}:
             raise InputError(f"on_expired is 'raise' or 'restart', not {on_expired!r}")
+        if max_silence is not None and not max_silence > 0:
+            raise InputError(f"max_silence is a positive number of seconds, not {max_silence}")
         self.cls = cls
         self.namespace = namespace
         self.id = id
@@ -141,6 +156,10 @@ class WatchState(Generic[R]):
         self._announced = False
         self._established = False
         self._failures = 0
+        self._failure: WatchError | None = None
+        self._max_silence = max_silence
+        self._heard = 0.0
+        self._stale_since: float | None = None
         self.caught_up = False
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -155,6 +174,11 @@ class WatchState(Generic[R]):
         """What is watched, for errors."""
         return resource_text(self.namespace, self.cls.type_name, "*" if self.id is None else self.id)
 
+    @property
+    def failure(self) -> WatchError | None:
+        """Why the stream is dead though it stands; to be taken to `broken` when its last events are delivered."""
+        return self._failure
+
     def request(self) -> cosi_resource.WatchRequest:
         """Return the request of the next stream, and be ready for its first message."""
         from omniherd.wire import cosi_resource
@@ -164,6 +188,7 @@ class WatchState(Generic[R]):
         request = cosi_resource.WatchRequest(namespace=self.namespace, type=self.cls.type_name, api_version=1)
         self._round = None
         self._initial = False
+        self._failure = None
         if self.id is not None:
             request.id = self.id
         else:
@@ -191,8 +216,8 @@ class WatchState(Generic[R]):
     def feed(self, message: cosi_resource.WatchResponse) -> list[Event[R]]:
         """Take a message of the stream; return the events that it means for the caller.
 
-        Raises:
-            WatchError: The server reports that it dropped events; the stream is dead, to be taken to `broken`.
+        A server that dropped events says so by the last event of a stream. What came before it counts, and `failure`
+        is set.
         """
         out: list[Event[R]] = []
         self._established = True
@@ -201,16 +226,17 @@ class WatchState(Generic[R]):
             kind = event.event_type
             bookmark = event.bookmark if event.HasField("bookmark") else None
             if kind == _ERRORED:
-                raise WatchError(
+                self._failure = WatchError(
                     event.error or "the server reports a broken watch without a reason",
                     code="ERRORED",
                     resource=self.subject,
                     retryable=True,
                 )
+                break
             resource = self.cls.from_proto(event.resource)
             if kind in {_NOOP, _BOOTSTRAPPED}:
                 if bookmark is not None:
-                    self._bookmark = bookmark
+                    self._mark(bookmark)
                 if kind == _BOOTSTRAPPED:
                     self._end_of_contents(resource, bookmark, out)
                 else:
@@ -224,11 +250,19 @@ class WatchState(Generic[R]):
                 self._change(event, kind, resource, bookmark, out)
         return out
 
+    def _mark(self, bookmark: bytes) -> None:
+        self._bookmark = bookmark
+        # Past events were asked for where there was nothing to go on after; now there is.
+        self._tail = 0
+
     def _change(
         self, event: cosi_resource.Event, kind: int, resource: R, bookmark: bytes | None, out: list[Event[R]]
     ) -> None:
-        if bookmark is not None:
-            self._bookmark = bookmark
+        if self._round is not None:
+            # The contents are not complete, so that going on after this bookmark would leave some of them out.
+            self._round.add(resource.id)
+        elif bookmark is not None:
+            self._mark(bookmark)
         known = self._known
         if kind == _DESTROYED:
             if known is not None:
@@ -264,7 +298,6 @@ class WatchState(Generic[R]):
             gone = [id_ for id_ in self._known if id_ not in self._round]
             out.extend(Event(EventKind.DESTROYED, self._known.pop(id_), synthetic=True) for id_ in gone)
         self._round = None
-        self._tail = 0
         if self._on_expired == "raise":
             self._known = None
         out.append(Event(EventKind.BOOTSTRAPPED, resource, None, bookmark, synthetic=self.caught_up))
@@ -302,6 +335,40 @@ class WatchState(Generic[R]):
 
         metadata = cosi_resource.Metadata(namespace=self.namespace, type=self.cls.type_name, phase="running")
         return self.cls.from_proto(cosi_resource.Resource(metadata=metadata))
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    @property
+    def stale_since(self) -> float | None:
+        """Since when events may be outstanding; None while the caller was told all that a standing stream had to tell.
+
+        A connection may have been dead for a while before that is noticed. The time is then the last at which it was
+        certainly whole.
+        """
+        return self._stale_since
+
+    def opened(self, now: float) -> None:
+        """Take note that a stream is being opened."""
+        self._heard = now
+        if self._stale_since is None:
+            self._stale_since = now
+
+    def heard(self, now: float) -> None:
+        """Take note of a message, when it was fed."""
+        self._heard = now
+        if self._round is None and not self._initial and self._failure is None:
+            self._stale_since = None
+
+    def lost(self, now: float) -> None:
+        """Take note that there is no stream any more."""
+        if self._stale_since is None:
+            self._stale_since = max(self._heard, now - _BLIND)
+
+    def patience(self, now: float) -> float | None:
+        """Return for how many seconds more the silence can be borne, 0 when it is over; None for ever."""
+        if self._max_silence is None:
+            return None
+        return max(0.0, self._heard + self._max_silence - now)
 
     # --- going on -------------------------------------------------------------------------------------------------
 

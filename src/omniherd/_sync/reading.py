@@ -153,6 +153,7 @@ class Reading:
         aggregated: bool = True,
         on_expired: OnExpired = "raise",
         resume: bool = True,
+        max_silence: float | None = None,
     ) -> Watch[R]: ...
     @overload
     def watch(
@@ -169,6 +170,7 @@ class Reading:
         aggregated: bool = True,
         on_expired: OnExpired = "raise",
         resume: bool = True,
+        max_silence: float | None = None,
     ) -> Watch[Resource[Any]]: ...
     def watch(
         self,
@@ -184,6 +186,7 @@ class Reading:
         aggregated: bool = True,
         on_expired: OnExpired = "raise",
         resume: bool = True,
+        max_silence: float | None = None,
     ) -> Watch[R] | Watch[Resource[Any]]:
         """Follow one resource or a kind: what exists, then a `bootstrapped` event, then what happens.
 
@@ -205,6 +208,8 @@ class Reading:
                 and report how they differ from what was seen, by events marked `synthetic`. Restarting keeps the
                 resources in memory.
             resume: Whether to go on after a break at all.
+            max_silence: Seconds without a message after which the stream is opened anew, for proxies that keep a
+                connection alive whose other end is gone. By default only dead connections are noticed, within 80 s.
 
         Returns:
             An iterator over `Event`; close it, or use it as a context manager, or just stop iterating.
@@ -230,6 +235,7 @@ class Reading:
             aggregated=aggregated,
             on_expired=on_expired,
             resume=resume,
+            max_silence=max_silence,
             retry=self.channel.retry,
         )
         return Watch(self.channel, state)
