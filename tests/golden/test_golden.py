@@ -18,7 +18,6 @@ RECORDS = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.json"))
 NOT_BUILT = (
     "cluster import",
     "cluster secret",
-    "cluster template",
     "configure",
     "download",
     "media",

@@ -151,11 +151,11 @@ def test_what_controllers_made_is_left_alone():
     )
 
 
-def test_a_resource_of_another_cluster_is_taken_over_as_omnictl_does():
+def test_a_resource_of_another_cluster_is_not_taken_over():
     other = ConfigPatch("c", labels={CLUSTER: "other"}, spec={"data": "a"})
     patched = lab(patches=[Patch("c", "machine: {}", id_override="c")])
-    plan = patched.plan([*stored(lab()), other])
-    assert names(one.new for one in plan.updates) == ["ConfigPatches/c"]
+    with pytest.raises(TemplateError, match='already exists for cluster "other"'):
+        patched.plan([*stored(lab()), other])
 
 
 def test_a_hand_set_lock_vanishes_as_it_does_with_omnictl():

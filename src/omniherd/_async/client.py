@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omniherd._async.management import AsyncManagement
     from omniherd._async.oidc import AsyncOIDC
     from omniherd._async.talos_api import AsyncTalos
+    from omniherd._async.templates import AsyncTemplates
     from omniherd._core.requests import Labels
     from omniherd._core.retry import RetryPolicy
     from omniherd.credentials import Connection
@@ -162,6 +163,13 @@ class AsyncOmni(AsyncDeleting):
         from omniherd._async.machines import AsyncMachines
 
         return AsyncMachines(self)
+
+    @property
+    def templates(self) -> AsyncTemplates:
+        """Cluster templates: compared with the server, brought to it, and made from it."""
+        from omniherd._async.templates import AsyncTemplates
+
+        return AsyncTemplates(self)
 
     def talos(
         self, cluster: str | None = None, *, nodes: str | Iterable[str] = (), labels: Labels = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omniherd._sync.management import Management
     from omniherd._sync.oidc import OIDC
     from omniherd._sync.talos_api import Talos
+    from omniherd._sync.templates import Templates
     from omniherd.credentials import Connection
     from omniherd.signing import Signer
 
@@ -162,6 +163,13 @@ class Omni(Deleting):
         from omniherd._sync.machines import Machines
 
         return Machines(self)
+
+    @property
+    def templates(self) -> Templates:
+        """Cluster templates: compared with the server, brought to it, and made from it."""
+        from omniherd._sync.templates import Templates
+
+        return Templates(self)
 
     def talos(self, cluster: str | None = None, *, nodes: str | Iterable[str] = (), labels: Labels = None) -> Talos:
         """Return the Talos API of some machines, which Omni passes on.

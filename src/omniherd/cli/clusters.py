@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "delete",
+    "follow_status",
     "lock",
     "machine_delete",
     "machine_lock",
@@ -59,33 +60,49 @@ def _say(line: str) -> None:
 @option("-w", "--wait", type=Duration(), default=300.0, metavar="DURATION", help="limit, 5m by default; 0 looks once")
 def status(**values: Any) -> None:
     """Print the status of a cluster, again whenever it changes, until it is healthy."""
+    settings = Settings(values)
+    with connected(settings) as omni:
+        follow_status(omni, values["words"][0], quiet=values["quiet"], limit=values["wait"])
+
+
+def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float) -> None:
+    """Print a cluster's status, again whenever it changes, until it is healthy.
+
+    Args:
+        omni: The client.
+        name: The cluster.
+        quiet: Whether to print nothing and only wait.
+        limit: Seconds to wait; 0 looks once.
+
+    Raises:
+        OmniError: It is not healthy, with a limit of 0.
+        WaitTimeout: It did not become healthy in time.
+        NotFound: There is no such cluster, with a limit of 0.
+    """
     from omniherd.cli.cluster_status import healthy, tree
 
-    settings = Settings(values)
-    name, limit = values["words"][0], values["wait"]
     began = time.monotonic()
     shown = ""
-    with connected(settings) as omni:
-        while True:
-            parts = _parts(omni, name)
-            left = (limit or _PATIENCE) - (time.monotonic() - began)
-            if parts is not None:
-                text = tree(parts)
-                if text != shown and not values["quiet"]:
-                    _draw(text, shown)
-                shown = text
-                if healthy(parts):
-                    return
-                if not limit:
-                    raise OmniError("cluster is not healthy")
-            elif not limit:
-                from omniherd.resources import Cluster
+    while True:
+        parts = _parts(omni, name)
+        left = (limit or _PATIENCE) - (time.monotonic() - began)
+        if parts is not None:
+            text = tree(parts)
+            if text != shown and not quiet:
+                _draw(text, shown)
+            shown = text
+            if healthy(parts):
+                return
+            if not limit:
+                raise OmniError("cluster is not healthy")
+        elif not limit:
+            from omniherd.resources import Cluster
 
-                # Nothing will come of a name with a typing error.
-                omni.get(Cluster, name)
-            if left <= 0:
-                raise WaitTimeout("context deadline exceeded")
-            time.sleep(min(_INTERVAL, left))
+            # Nothing will come of a name with a typing error.
+            omni.get(Cluster, name)
+        if left <= 0:
+            raise WaitTimeout("context deadline exceeded")
+        time.sleep(min(_INTERVAL, left))
 
 
 def _parts(omni: Omni, name: str) -> Parts | None:

@@ -85,6 +85,22 @@ ROOT = Entry(
                     ),
                 ),
                 Entry("status", "Print a cluster's status until it is healthy", "clusters:status"),
+                Entry(
+                    "template",
+                    "Clusters described in files",
+                    aliases=("t",),
+                    children=(
+                        Entry("delete", "Delete everything that a template made", "template:delete"),
+                        Entry("diff", "Print what sync would change", "template:diff"),
+                        Entry("export", "Write the template of a cluster", "template:export"),
+                        Entry("render", "Print the resources of a template", "template:render"),
+                        Entry(
+                            "status", "Print the status of a template's cluster until it is healthy", "template:status"
+                        ),
+                        Entry("sync", "Bring Omni in line with templates", "template:sync"),
+                        Entry("validate", "Check templates; no server is asked", "template:validate"),
+                    ),
+                ),
                 Entry("unlock", "Let changes through to a cluster again", "clusters:unlock"),
             ),
         ),

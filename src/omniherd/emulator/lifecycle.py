@@ -65,6 +65,12 @@ _GONE_LATER = (
     "KubernetesStatuses",
     "ClusterStatuses",
 )
+_GONE_WITH_CLUSTER = (
+    "ConfigPatches",
+    "ExtensionsConfigurations",
+    "KubernetesManifestGroups",
+    "KubernetesHealthChecks",
+)
 _OF_A_CLUSTER_MACHINE = (
     "ClusterMachineStatuses",
     "ClusterMachineIdentities",
@@ -83,6 +89,7 @@ _OF_A_MACHINE = (
     "NodeUniqueTokenStatuses",
     "Machines",
 )
+_SCALING_UP = 1
 _NOTHING_HASH = hashlib.sha256(b"").hexdigest()
 
 
@@ -238,11 +245,12 @@ class Lifecycle:
         cluster = store.find("default", "Clusters" + _O, name)
         if cluster is None or cluster.phase != TEARING_DOWN or self._of_cluster("MachineSets", name):
             return
-        for patch in self._of_cluster("ConfigPatches", name):
-            if patch.owner:
-                store.remove("default", patch.type, patch.id)
-            elif patch.phase == RUNNING:
-                store.modify("default", patch.type, patch.id, phase=TEARING_DOWN)
+        for kind in _GONE_WITH_CLUSTER:
+            for one in self._of_cluster(kind, name):
+                if one.owner:
+                    store.remove("default", one.type, one.id)
+                elif one.phase == RUNNING:
+                    store.modify("default", one.type, one.id, phase=TEARING_DOWN)
         if any(not patch.owner for patch in self._of_cluster("ConfigPatches", name) if patch.finalizers):
             return
         for kind in (*_GONE_LATER, "ClusterDestroyStatuses", "LoadBalancerStatuses"):
@@ -323,10 +331,13 @@ class Lifecycle:
             return
         counts = self._counts(self._nodes(id_))
         control_plane = _CONTROL_PLANE in machine_set.labels
+        allocation = machine_set.decode().machine_allocation
+        # A set with a class wants machines that are not picked yet.
+        wanted = max(counts["requested"], allocation.machine_count)
         fields: dict[str, Any] = {"machines": counts, "config_hash": _NOTHING_HASH}
-        if control_plane and not counts["requested"]:
+        if control_plane and not wanted:
             fields |= {"phase": "Failed", "error": "control plane machine set must have at least one node"}
-        elif counts["total"] < counts["requested"]:
+        elif counts["total"] < wanted:
             fields |= {"phase": "ScalingUp"}
         else:
             fields |= {"phase": "Running", "ready": counts["healthy"] == counts["requested"]}
@@ -362,7 +373,8 @@ class Lifecycle:
         for key, value in counts.items():
             setattr(spec.machines, key, value)
         spec.machines.SetInParent()
-        spec.phase = 1 if counts["total"] < counts["requested"] else 3
+        growing = any(found.decode().phase == _SCALING_UP for found in self._of_cluster("MachineSetStatuses", name))
+        spec.phase = 1 if growing or counts["total"] < counts["requested"] else 3
         spec.ready = bool(counts["total"]) and counts["healthy"] == counts["requested"]
         data = spec.SerializeToString(deterministic=True)
         if data != status.spec:

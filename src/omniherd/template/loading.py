@@ -41,6 +41,9 @@ def read_file(path: str | Path, allowed_dir: str | Path | None) -> tuple[bytes, 
         text = Path(name).read_bytes()
     except FileRefused as error:
         raise TemplateError(str(error), stage="opening") from None
+    except IsADirectoryError:
+        wrong = f"error decoding template: yaml: offset 0: input error: read {name}: is a directory"
+        raise TemplateError(wrong, stage="loading") from None
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise TemplateError(f"open {name}: {reason}", stage="opening") from None

@@ -109,7 +109,7 @@ class Step:
         action: What is done.
         old: The resource as it is, None for a create.
         new: The resource as it shall be, None for a destroy.
-        phase: 1 or 2 for a destroy: all of the first are gone before the second begins. 0 otherwise.
+        phase: 1 or more for a destroy: all of one phase are gone before the next begins. 0 otherwise.
     """
 
     action: Action
@@ -147,13 +147,13 @@ class Plan:
     Attributes:
         creates: Resources to create, in order.
         updates: Resources to update, in order.
-        destroys: Resources to tear down and destroy, in two phases.
+        destroys: Resources to tear down and destroy, phase after phase.
         dialect: The version of Omni whose fields diffs show.
     """
 
     creates: tuple[AnyResource, ...] = ()
     updates: tuple[Update, ...] = ()
-    destroys: tuple[tuple[AnyResource, ...], tuple[AnyResource, ...]] = ((), ())
+    destroys: tuple[tuple[AnyResource, ...], ...] = ()
     dialect: str = field(default=OLDEST, compare=False)
 
     @property
@@ -168,7 +168,7 @@ class Plan:
         yield from self._destroys()
 
     def diff(self, *, now: datetime | None = None, tidy: bool = False) -> str:
-        """Return the whole plan as unified diffs: updates, creates, then both phases of destroys.
+        """Return the whole plan as unified diffs: updates, creates, then the phases of destroys.
 
         Args:
             now: What to show as the times of new resources; the zero time unless given.
@@ -252,6 +252,9 @@ def plan_sync(
         if new is None:
             _let_go(old, cluster, machines, updates, gone)
             continue
+        if old.labels.get(ids.CLUSTER, cluster) != cluster:
+            # omnictl takes it away from the other cluster without a word.
+            raise _taken(old)
         new = _with_history(new, old)
         if not _equal(old, new):
             updates.append(Update(old, new))
@@ -259,12 +262,7 @@ def plan_sync(
     for one in pending.values():
         conflict = owned.get(one.key) if one.type not in _PER_MACHINE else None
         if conflict is not None:
-            other = go_quote(conflict.labels.get(ids.CLUSTER, ""))
-            raise _conflict(
-                f"resource {_shown(conflict)} already exists for cluster {other},"
-                " cannot create a conflicting resource for a different cluster",
-                conflict,
-            )
+            raise _taken(conflict)
     return Plan(
         tuple(sorted(pending.values(), key=_order)),
         tuple(sorted(updates, key=lambda one: _order(one.new))),
@@ -298,6 +296,12 @@ def _shown(resource: AnyResource) -> str:
 
 def _conflict(text: str, resource: AnyResource) -> TemplateError:
     return TemplateError(text, stage="planning", resource=_shown(resource))
+
+
+def _taken(resource: AnyResource) -> TemplateError:
+    other = go_quote(resource.labels.get(ids.CLUSTER, ""))
+    text = f"resource {_shown(resource)} already exists for cluster {other},"
+    return _conflict(f"{text} cannot create a conflicting resource for a different cluster", resource)
 
 
 def _order(resource: AnyResource) -> int:

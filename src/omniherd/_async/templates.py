@@ -1,0 +1,329 @@
+"""`omni.templates`: cluster templates compared with a server and brought to it, cluster by cluster."""
+# ruff: noqa: ASYNC109 - a timeout here is for everything, made of many calls
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from omniherd._async.reading import WAIT_TIMEOUT
+from omniherd._backend import aio as backend
+from omniherd.errors import DeleteTimeout, NotFound, PermissionDenied
+from omniherd.resource import Resource
+from omniherd.template import ids
+from omniherd.template.planning import Plan, Step, labelled_types, plan_delete, wanted_ids
+from omniherd.template.template import Template, export
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from omniherd._async.client import AsyncOmni
+
+__all__ = ["AsyncTemplates"]
+
+AnyResource: TypeAlias = Resource[Any]
+Key: TypeAlias = tuple[str, str, str]
+
+_DISCONNECTED = f"{ids.PREFIX}disconnected"
+_MACHINE = f"{ids.PREFIX}machine"
+_CONCURRENCY = 8
+# From so many on, resources of a type are read by one list instead of one by one; and how many ids one list names.
+_FEW, _MANY = 4, 200
+# Whoever waits for a resource to go is told what holds it after so many seconds.
+_PATIENCE = 10.0
+
+
+class AsyncTemplates:
+    """Work with cluster templates; `omni.templates`.
+
+    What needs no server (`validate`, `render`) the templates do themselves, see `omniherd.template`.
+
+    Example:
+        >>> lab = template.load("lab.yaml")
+        >>> print(await omni.templates.diff(lab))
+        >>> await omni.templates.sync(lab, on_step=lambda step, done: print(step.line()))
+    """
+
+    def __init__(self, omni: AsyncOmni) -> None:
+        self._omni = omni
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._omni!r}>"
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    async def world(
+        self, cluster: str, expected: Sequence[AnyResource] = (), *, dialect: str = "1.9"
+    ) -> list[AnyResource]:
+        """Read what plans for a cluster are made of.
+
+        Args:
+            cluster: The cluster's id; it need not exist.
+            expected: The resources that its template stands for, whose ids may be taken.
+            dialect: The version of Omni; the newer one has disks of machines.
+
+        Returns:
+            The cluster, what bears its label, what its machines have by their ids, and what has an id that the
+            template uses.
+
+        Raises:
+            APIError: It cannot be read.
+        """
+
+        async def labelled(type_name: str) -> list[AnyResource]:
+            return await self._omni.list(type_name, labels={ids.CLUSTER: cluster})
+
+        lists = await backend.each(labelled_types(), labelled, _CONCURRENCY)
+        found = [one for listed in lists for one in listed]
+        wanted: dict[tuple[str, str], list[str]] = {}
+        for namespace, type_name, ident in wanted_ids(cluster, expected, found, dialect=dialect):
+            wanted.setdefault((namespace, type_name), []).append(ident)
+
+        async def named(item: tuple[tuple[str, str], list[str]]) -> list[AnyResource]:
+            (namespace, type_name), idents = item
+            return await self._named(namespace, type_name, idents)
+
+        for some in await backend.each(wanted.items(), named, _CONCURRENCY):
+            found += some
+        return found
+
+    async def _named(self, namespace: str, type_name: str, idents: list[str]) -> list[AnyResource]:
+        """Return those of the named resources that exist."""
+        found: list[AnyResource] = []
+        if len(idents) > _FEW:
+            with contextlib.suppress(PermissionDenied):
+                for start in range(0, len(idents), _MANY):
+                    some = "|".join(re.escape(ident) for ident in idents[start : start + _MANY])
+                    found += await self._omni.list(type_name, namespace=namespace, id_regexp=f"^(?:{some})$")
+                return found
+            # Who may read some resources of a type may not be allowed to list it.
+            found = []
+        for ident in idents:
+            with contextlib.suppress(NotFound):
+                found.append(await self._omni.get(type_name, ident, namespace=namespace))
+        return found
+
+    async def plan(self, template: Template) -> Plan:
+        """Find out what would make the server what a template says. Nothing is written.
+
+        Args:
+            template: The template. It is checked first.
+
+        Raises:
+            TemplateError: It is not valid, or its resources belong to another cluster or a controller.
+            APIError: The server's resources cannot be read.
+        """
+        template.validate()
+        world = await self.world(template.cluster.name, template.resources(), dialect=template.dialect)
+        return template.plan(world)
+
+    async def plan_delete(self, cluster: str | Template, *, disconnected: bool = False) -> Plan:
+        """Find out what would remove a cluster and all that belongs to it. Nothing is written.
+
+        Args:
+            cluster: The cluster's id, or its template.
+            disconnected: Whether the cluster's machines that are away are to leave Omni as well.
+
+        Raises:
+            TemplateError: The template is not valid, or resources belong to another cluster.
+            APIError: The server's resources cannot be read.
+        """
+        dialect = "1.9"
+        if isinstance(cluster, Template):
+            cluster.validate()
+            dialect = cluster.dialect
+        name = cluster.cluster.name if isinstance(cluster, Template) else cluster
+        plan = plan_delete(name, await self.world(name, dialect=dialect), dialect=dialect)
+        if disconnected:
+            before = [phase for phase in await self._disconnected(name) if phase]
+            plan = dataclasses.replace(plan, destroys=(*before, *plan.destroys))
+        return plan
+
+    async def _disconnected(self, cluster: str) -> list[tuple[AnyResource, ...]]:
+        """Return the phases in which machines that are away leave Omni."""
+        from omniherd.resources import ConfigPatch, ExtensionsConfiguration, Link, MachineStatus
+
+        away = await self._omni.list(MachineStatus, labels=f"{_DISCONNECTED},{ids.CLUSTER}={cluster}")
+        patches: list[AnyResource] = []
+        for machine in away:
+            patches += await self._omni.list(ConfigPatch, labels={_MACHINE: machine.id})
+        extensions = await self._omni.list(ExtensionsConfiguration, labels={ids.CLUSTER: cluster})
+        return [tuple(extensions), tuple(Link(machine.id) for machine in away), tuple(patches)]
+
+    async def diff(self, template: Template) -> str:
+        """Return what `sync` would change as unified diffs; empty when that is nothing.
+
+        Args:
+            template: The template. It is checked first.
+
+        Raises:
+            TemplateError: It is not valid, or its resources belong to another cluster or a controller.
+            APIError: The server's resources cannot be read.
+        """
+        return (await self.plan(template)).diff(tidy=True)
+
+    async def export(self, cluster: str, *, include_kernel_args: bool = False, dialect: str = "1.9") -> Template:
+        """Make the template of a cluster that exists.
+
+        Args:
+            cluster: The cluster's id.
+            include_kernel_args: Whether every machine gets its kernel arguments written, none included.
+            dialect: The version of the language.
+
+        Raises:
+            TemplateError: There is no such cluster, or its resources make no valid template.
+            APIError: The server's resources cannot be read.
+        """
+        world = await self.world(cluster, dialect=dialect)
+        if dialect != "1.9":
+            from omniherd.resources import ClusterStatus
+
+            with contextlib.suppress(NotFound):
+                world.append(await self._omni.get(ClusterStatus, cluster))
+        return export(world, cluster, include_kernel_args=include_kernel_args, dialect=dialect)
+
+    # --- doing --------------------------------------------------------------------------------------------------
+
+    async def sync(
+        self,
+        template: Template,
+        *,
+        on_step: Callable[[Step, bool], None] | None = None,
+        on_wait: Callable[[DeleteTimeout], None] | None = None,
+        timeout: float | None = WAIT_TIMEOUT,
+    ) -> Plan:
+        """Make the server what a template says; return what was done.
+
+        Everything new is created, then changes are made, then what the template does not have any more is torn down:
+        machine sets and machines first, and the rest when those are gone. The first failure ends it, and what was done
+        stays; `sync` again goes on from there.
+
+        Args:
+            template: The template. It is checked first.
+            on_step: Called before each step with False, and for what is destroyed again with True when it is gone;
+                from several threads, maybe.
+            on_wait: Called now and then with what holds a resource that does not go.
+            timeout: Seconds for each phase of what is destroyed; None to wait for ever.
+
+        Raises:
+            TemplateError: It is not valid, or its resources belong to another cluster or a controller.
+            InvalidArgument: The server's validators refuse a step.
+            VersionConflict: Somebody else changed a resource between the plan and its step.
+            DeleteTimeout: Something does not go.
+            APIError: Otherwise refused, or not got through.
+        """
+        plan = await self.plan(template)
+        await self.carry_out(plan, on_step=on_step, on_wait=on_wait, timeout=timeout)
+        return plan
+
+    async def delete(
+        self,
+        cluster: str | Template,
+        *,
+        disconnected: bool = False,
+        on_step: Callable[[Step, bool], None] | None = None,
+        on_wait: Callable[[DeleteTimeout], None] | None = None,
+        timeout: float | None = WAIT_TIMEOUT,
+    ) -> Plan:
+        """Remove a cluster and all that belongs to it, and wait until it is gone; return what was done.
+
+        Args:
+            cluster: The cluster's id, or its template.
+            disconnected: Whether the cluster's machines that are away are to leave Omni as well.
+            on_step: See `sync`.
+            on_wait: See `sync`.
+            timeout: Seconds for each phase; None to wait for ever.
+
+        Raises:
+            TemplateError: The template is not valid, or resources belong to another cluster.
+            DeleteTimeout: Something does not go.
+            APIError: Otherwise refused, or not got through.
+        """
+        plan = await self.plan_delete(cluster, disconnected=disconnected)
+        await self.carry_out(plan, on_step=on_step, on_wait=on_wait, timeout=timeout)
+        return plan
+
+    async def carry_out(
+        self,
+        plan: Plan,
+        *,
+        on_step: Callable[[Step, bool], None] | None = None,
+        on_wait: Callable[[DeleteTimeout], None] | None = None,
+        timeout: float | None = WAIT_TIMEOUT,
+    ) -> None:
+        """Do what a plan says, in its order. See `sync` for the arguments.
+
+        Args:
+            plan: The plan.
+            on_step: See `sync`.
+            on_wait: See `sync`.
+            timeout: Seconds for each phase of what is destroyed; None to wait for ever.
+
+        Raises:
+            AlreadyExists: Somebody else created a resource meanwhile.
+            VersionConflict: Somebody else changed a resource meanwhile.
+            InvalidArgument: The server's validators refuse a step.
+            DeleteTimeout: Something does not go.
+            APIError: Otherwise refused, or not got through.
+        """
+        tell = on_step or _nothing
+        phases: dict[int, list[Step]] = {}
+        for step in plan.steps():
+            if step.action == "destroy":
+                phases.setdefault(step.phase, []).append(step)
+                continue
+            tell(step, False)
+            if step.action == "create":
+                await self._omni.create(step.resource)
+            else:
+                await self._omni.update(step.resource)
+        for steps in phases.values():
+            await self._destroy(steps, tell, on_wait, timeout)
+
+    async def _destroy(
+        self,
+        steps: Iterable[Step],
+        tell: Callable[[Step, bool], None],
+        on_wait: Callable[[DeleteTimeout], None] | None,
+        timeout: float | None,
+    ) -> None:
+        """Tear all of a phase down, then see to it that each is gone."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        torn: list[Step] = []
+        for step in steps:
+            tell(step, False)
+            one = step.resource
+            try:
+                await self._omni.teardown(one.type, one.id, namespace=one.namespace)
+            except NotFound:
+                # It went with something else, or by itself.
+                tell(step, True)
+            else:
+                torn.append(step)
+
+        async def finish(step: Step) -> None:
+            one = step.resource
+            while True:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                patience = _PATIENCE if left is None else min(_PATIENCE, left)
+                try:
+                    await self._omni.delete(one.type, one.id, namespace=one.namespace, timeout=patience)
+                except NotFound:
+                    break
+                except DeleteTimeout as error:
+                    if left is not None and left <= patience:
+                        raise
+                    if on_wait is not None:
+                        on_wait(error)
+                else:
+                    break
+            tell(step, True)
+
+        await backend.each(torn, finish, _CONCURRENCY)
+
+
+def _nothing(_step: Step, _done: bool) -> None:
+    pass
