@@ -48,8 +48,14 @@ class Management:
 
 @pytest.fixture
 def management(monkeypatch: pytest.MonkeyPatch) -> Management:
+    class Machines:
+        @staticmethod
+        def find(name: str) -> None:
+            raise NotFound(f"no machine goes by {name!r}")
+
     class Server:
         management = Management()
+        machines = Machines
 
     @contextmanager
     def connected(_settings: Any) -> Iterator[Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from omniherd._async.channel import DEFAULT, Timeout
-from omniherd._async.reading import AsyncReading
+from omniherd._async.waiting import AsyncWaiting
 from omniherd._backend import aio as backend
 from omniherd._core.merge import MergeConflict, merge_resources
 from omniherd._core.requests import check_id, text_of
@@ -82,7 +82,7 @@ class AsyncEdit(Generic[R]):
         raise AssertionError  # the loop returns or raises
 
 
-class AsyncWriting(AsyncReading):
+class AsyncWriting(AsyncWaiting):
     """What writes resources; reads them too, to change what is there."""
 
     async def create(self, resource: R, *, owner: str = "", timeout: Timeout = DEFAULT) -> R:

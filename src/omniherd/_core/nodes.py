@@ -27,7 +27,8 @@ class Node(NamedTuple):
         name: Its name in Kubernetes, its hostname where it has none yet, or an empty text.
         cluster: The cluster it belongs to, or an empty text.
         address: Its address in Omni's own network; replies of several machines are told apart by it.
-        aliases: Everything else it answers to: hostname, addresses.
+        aliases: Everything else it answers to: hostname, addresses, serial numbers.
+        serials: The serial numbers of its disks, the only ones that Omni knows.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Node(NamedTuple):
     cluster: str
     address: str
     aliases: frozenset[str]
+    serials: tuple[str, ...] = ()
 
 
 def is_machine_id(text: str) -> bool:
@@ -75,8 +77,9 @@ def known_nodes(statuses: Iterable[Resource[Any]], identities: Iterable[Resource
             name = identity.nodename or hostname
             aliases.update(identity.node_ips)
         address = spec.management_address
-        aliases |= {name, address}
-        found.append(Node(status.id, name, spec.cluster, address, frozenset(aliases - {""})))
+        serials = tuple(sorted({disk.serial for disk in spec.hardware.blockdevices if disk.serial}))
+        aliases |= {name, address, *serials, *(link.hardware_address for link in spec.network.network_links)}
+        found.append(Node(status.id, name, spec.cluster, address, frozenset(aliases - {""}), serials))
     return found
 
 
@@ -84,7 +87,7 @@ def pick(name: str, known: Sequence[Node], *, cluster: str | None = None) -> Nod
     """Return the machine that a name means.
 
     Args:
-        name: An id, a name or an address.
+        name: An id, a name, an address, or a disk's serial number.
         known: All machines.
         cluster: Where to look; a machine of another cluster is not it.
 
@@ -98,13 +101,18 @@ def pick(name: str, known: Sequence[Node], *, cluster: str | None = None) -> Nod
     matching = matching or [node for node in inside if name in node.aliases]
     if len(matching) > 1:
         raise InputError(
-            f"{name!r} may be any of {len(matching)} machines: {', '.join(node.id for node in matching)}",
+            f"{name!r} may be any of {len(matching)} machines: {', '.join(map(_candidate, matching))}",
             hint="give the machine's id, or the cluster it belongs to",
         )
     if not matching:
         where = f" in cluster {cluster!r}" if cluster else ""
         raise NotFound(f"no machine goes by {name!r}{where}")
     return matching[0]
+
+
+def _candidate(node: Node) -> str:
+    told = " in ".join(part for part in (node.name, node.cluster) if part)
+    return f"{node.id} ({told})" if told else node.id
 
 
 def with_address(address: str, asked: Sequence[tuple[str, Node | None]]) -> str:

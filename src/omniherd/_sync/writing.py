@@ -10,7 +10,7 @@ from omniherd._backend import sync as backend
 from omniherd._core.merge import MergeConflict, merge_resources
 from omniherd._core.requests import check_id, text_of
 from omniherd._sync.channel import DEFAULT, Timeout
-from omniherd._sync.reading import Reading
+from omniherd._sync.waiting import Waiting
 from omniherd.errors import (
     AlreadyExists,
     NotFound,
@@ -83,7 +83,7 @@ class Edit(Generic[R]):
         raise AssertionError  # the loop returns or raises
 
 
-class Writing(Reading):
+class Writing(Waiting):
     """What writes resources; reads them too, to change what is there."""
 
     def create(self, resource: R, *, owner: str = "", timeout: Timeout = DEFAULT) -> R:

@@ -12,6 +12,7 @@ import click
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.delete import delete_one
 from omniherd.cli.flags import BOOL, Duration, command, flag, option
+from omniherd.cli.names import machine_id, shown
 from omniherd.errors import InputError, NotFound, OmniError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -244,8 +245,9 @@ def _locking(values: dict[str, Any], what: str, change: Callable[[Omni, str], No
     refuse_read_only(settings, "a lock" if locked else "to unlock")
     name = values["words"][0]
     with connected(settings) as omni:
-        change(omni, name)
-    _say(f'{what} "{name}" lock status: {"true" if locked else "false"}')
+        ident = machine_id(omni, name) if what == "machine" else name
+        change(omni, ident)
+    _say(f"{what} {shown(name, ident)} lock status: {'true' if locked else 'false'}")
 
 
 @command(minimum=1, maximum=1)
@@ -288,10 +290,9 @@ def machine_delete(**values: Any) -> None:
     refuse_read_only(settings, "`cluster machine delete`")
     machine = values["words"][0]
     with connected(settings) as omni:
-        from omniherd._core.nodes import is_machine_id
         from omniherd.resources import ClusterMachine
 
-        ident = machine if is_machine_id(machine) else omni.machines.find(machine).id
+        ident = machine_id(omni, machine)
         # Nobody is asked about a machine that is in no cluster.
         omni.get(ClusterMachine, ident)
         for name, warning in _WARNINGS:
@@ -301,7 +302,7 @@ def machine_delete(**values: Any) -> None:
         omni.machines.remove_from_cluster(
             ident, force=values["force"], force_etcd_leave=values["force_etcd_leave"], timeout=values["limit"]
         )
-    _say(f"ClusterMachines.omni.sidero.dev {machine} is destroyed")
+    _say(f"ClusterMachines.omni.sidero.dev {machine if machine == ident else shown(machine, ident)} is destroyed")
 
 
 def _sure(warning: str) -> bool:

@@ -65,6 +65,10 @@ def delete(**values: Any) -> None:
         namespace = values["namespace"] or definition.namespace
         if not ids:
             ids = [found.id for found in omni.list(definition.type, namespace=namespace, labels=terms)]
+        else:
+            from omniherd.cli.names import resource_id
+
+            ids = [resource_id(omni, definition.type, ident, namespace) for ident in ids]
         limit = values["wait_timeout"] or None
 
         def one(ident: str) -> Outcome:

@@ -195,7 +195,10 @@ def _find(omni: Omni, values: dict[str, Any]) -> list[Resource[Any]]:
     definition = resolve_type(omni, word)
     namespace = values["namespace"] or definition.namespace
     if ids:
-        return [omni.get(definition.type, ids[0], namespace=namespace)]
+        from omniherd.cli.names import resource_id
+
+        ident = resource_id(omni, definition.type, ids[0], namespace)
+        return [omni.get(definition.type, ident, namespace=namespace)]
     return omni.list(definition.type, namespace=namespace, labels=terms, id_regexp=regexp or None)
 
 

@@ -10,12 +10,13 @@ import click
 
 from omniherd.cli.connection import Settings, connected
 from omniherd.cli.flags import command, flag, option
-from omniherd.errors import InputError
+from omniherd.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from omniherd import Omni
-    from omniherd.cli.output.printers import Printer
+    from omniherd.cli.output.printers import Beside, Printer
     from omniherd.cli.types import Definition
+    from omniherd.resource import Resource
     from omniherd.selectors import Selector
 
 __all__ = ["get"]
@@ -39,7 +40,13 @@ class _Query(NamedTuple):
 
 @command(minimum=1, maximum=2)
 @click.argument("words", nargs=-1, metavar="TYPE [ID]")
-@option("-o", "--output", default="table", metavar="FORMAT", help="table, yaml, json or jsonpath=TEMPLATE")
+@option(
+    "-o",
+    "--output",
+    default="table",
+    metavar="FORMAT",
+    help="table, wide (names of machines beside their ids), yaml, json or jsonpath=TEMPLATE",
+)
 @flag("-w", "--watch", help="go on with changes as they happen, until Ctrl-C")
 @option("-l", "--selector", metavar="TERMS", help="label selector: a=b, a!=b, 'a in (x, y)', a, !a, 'a > 4GiB'")
 @option("--id-match-regexp", metavar="REGEXP", help="RE2 expression that is found somewhere in the id")
@@ -47,7 +54,8 @@ class _Query(NamedTuple):
 def get(**values: Any) -> None:
     """Show or watch resources of a TYPE: all, those that match, or the one of an ID.
 
-    A TYPE is a full name, or any of the short ones that `omniherd get resourcedefinitions` lists.
+    A TYPE is a full name, or any of the short ones that `omniherd get resourcedefinitions` lists. Machines go by their
+    names, addresses and serial numbers as well; `-o wide` shows them.
     """
     settings = Settings(values)
     query = _query(values)
@@ -57,7 +65,10 @@ def get(**values: Any) -> None:
 
         definition = resolve_type(omni, values["words"][0])
         watch: bool = values["watch"]
-        printer = printer_for(values["output"], definition.columns, definition.display, watch=watch)
+        output, beside = values["output"], None
+        if output == "wide":
+            output, beside = "table", _beside(omni, definition)
+        printer = printer_for(output, definition.columns, definition.display, watch=watch, beside=beside)
         (_watch if watch else _show)(omni, definition, printer, query)
 
 
@@ -82,7 +93,7 @@ def _show(omni: Omni, definition: Definition, printer: Printer, query: _Query) -
     write = sys.stdout.write
     try:
         if query.ident is not None:
-            found = [omni.get(definition.type, query.ident, namespace=namespace)]
+            found = [_one(omni, definition.type, query.ident, namespace)]
         else:
             found = omni.list(definition.type, namespace=namespace, labels=query.terms, id_regexp=query.regexp)
         for resource in found:
@@ -92,11 +103,40 @@ def _show(omni: Omni, definition: Definition, printer: Printer, query: _Query) -
         write(printer.flush())
 
 
+def _one(omni: Omni, kind: str, ident: str, namespace: str) -> Resource[Any]:
+    """Return a resource by its id; those of machines by a name as well, which costs nothing as long as it is an id."""
+    try:
+        return omni.get(kind, ident, namespace=namespace)
+    except NotFound:
+        from omniherd.cli.names import other_id
+
+        other = other_id(omni, kind, ident)
+        if other is None:
+            raise
+        return omni.get(kind, other, namespace=namespace)
+
+
+def _beside(omni: Omni, definition: Definition) -> Beside | None:
+    """Return what stands beside the ids of machines."""
+    from omniherd.cli.names import MACHINE_TYPES, TITLES, machine_cells, machine_names
+
+    if definition.type not in MACHINE_TYPES:
+        return None
+    known = machine_names(omni)
+    return TITLES, lambda ident: machine_cells(known, ident)
+
+
 def _watch(omni: Omni, definition: Definition, printer: Printer, query: _Query) -> None:
+    namespace = query.namespace or definition.namespace
+    ident = query.ident
+    if ident is not None:
+        from omniherd.cli.names import resource_id
+
+        ident = resource_id(omni, definition.type, ident, namespace)
     watch = omni.watch(
         definition.type,
-        query.ident,
-        namespace=query.namespace or definition.namespace,
+        ident,
+        namespace=namespace,
         labels=query.terms,
         id_regexp=query.regexp,
         on_expired="restart",

@@ -10,6 +10,7 @@ import click
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.failures import wrapped
 from omniherd.cli.flags import command, option
+from omniherd.cli.names import machine_id, shown
 from omniherd.errors import InputError, OmniError
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def _act(values: dict[str, Any], what: str, action: Callable[[Omni, str], None],
     machine = values["words"][0]
     with connected(settings) as omni:
         try:
-            action(omni, machine)
+            ident = machine_id(omni, machine)
+            action(omni, ident)
         except OmniError as error:
             raise wrapped(error, f'failed to {what} machine "{machine}"') from error
-    _say(f'machine "{machine}"{done}')
+    _say(f"machine {shown(machine, ident)}{done}")
 
 
 def _lifecycle(

@@ -199,5 +199,6 @@ ROOT = Entry(
             ),
         ),
         Entry("version", "Show the versions of omniherd and of the server", "version:version"),
+        Entry("wait", "Wait until resources are ready, running, gone…", "wait:wait"),
     ),
 )

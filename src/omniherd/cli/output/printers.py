@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from omniherd.errors import InputError, JSONPathError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from omniherd.resource import Resource
 
-__all__ = ["JSONPathPrinter", "JSONPrinter", "Printer", "TablePrinter", "YAMLPrinter", "printer_for"]
+__all__ = ["Beside", "JSONPathPrinter", "JSONPrinter", "Printer", "TablePrinter", "YAMLPrinter", "printer_for"]
+
+Beside = tuple[tuple[str, ...], "Callable[[str], tuple[str, ...]]"]
+"""Titles of more columns, and what makes their cells out of an id."""
 
 _MARKS = {"created": "+", "updated": " ", "destroyed": "-"}
 
@@ -33,7 +36,9 @@ class Printer(Protocol):
         ...
 
 
-def printer_for(output: str, columns: Sequence[tuple[str, str]], display: str, *, watch: bool) -> Printer:
+def printer_for(
+    output: str, columns: Sequence[tuple[str, str]], display: str, *, watch: bool, beside: Beside | None = None
+) -> Printer:
     """Return the printer of an output format.
 
     Args:
@@ -41,13 +46,14 @@ def printer_for(output: str, columns: Sequence[tuple[str, str]], display: str, *
         columns: Extra table columns of the type: title and path into the spec.
         display: The type's name in tables.
         watch: Whether events are printed rather than resources.
+        beside: More cells of a table, from ids.
 
     Raises:
         InputError: There is no such format.
         JSONPathError: The template does not parse.
     """
     if output == "table":
-        return TablePrinter(columns, display, watch=watch)
+        return TablePrinter(columns, display, watch=watch, beside=beside)
     if output == "yaml":
         return YAMLPrinter()
     if output == "json":
@@ -55,20 +61,32 @@ def printer_for(output: str, columns: Sequence[tuple[str, str]], display: str, *
     if output.startswith("jsonpath="):
         return JSONPathPrinter(output.removeprefix("jsonpath="))
     raise InputError(
-        f'output format "{output}" is not supported', hint="formats are table, yaml, json and jsonpath=TEMPLATE"
+        f'output format "{output}" is not supported', hint="formats are table, wide, yaml, json and jsonpath=TEMPLATE"
     )
+
+
+def _nothing(_ident: str) -> tuple[str, ...]:
+    return ()
 
 
 class TablePrinter:
     """A table. Rows are held back until `flush`, so that columns are as wide as their widest cell."""
 
-    def __init__(self, columns: Sequence[tuple[str, str]], display: str, *, watch: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Sequence[tuple[str, str]],
+        display: str,
+        *,
+        watch: bool = False,
+        beside: Beside | None = None,
+    ) -> None:
         from omniherd.cli.output.tables import Columns
 
         self._columns = Columns(columns)
         self._display = display
         self._watch = watch
-        titles = ("NAMESPACE", "TYPE", "ID", "VERSION", *self._columns.titles)
+        more, self._cells = beside or ((), _nothing)
+        titles = ("NAMESPACE", "TYPE", "ID", "VERSION", *self._columns.titles, *more)
         self._rows: list[tuple[str, ...]] = [("*", *titles) if watch else titles]
 
     def add(self, resource: Resource[Any], event: str = "") -> str:
@@ -76,6 +94,7 @@ class TablePrinter:
         metadata = resource.metadata.proto
         row = (metadata.namespace, self._display, metadata.id, metadata.version)
         cells = self._columns.cells(resource.yaml_spec) if self._columns.titles else ()
+        cells = (*cells, *self._cells(metadata.id))
         self._rows.append((_MARKS[event], *row, *cells) if self._watch else (*row, *cells))
         return ""
 
