@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from omniherd.errors import OmniError
     from omniherd.resource import Resource
 
@@ -16,9 +19,12 @@ __all__ = [
     "JoinConfig",
     "KeyInfo",
     "ManifestSync",
+    "MediaFile",
+    "MediaRecipe",
     "NodeReply",
     "SchemaError",
     "Schematic",
+    "SecretRotation",
     "ServiceAccountInfo",
     "SupportBundle",
     "SupportProgress",
@@ -28,6 +34,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+Bootloader = Literal["auto", "dual", "sd", "grub"]
+GRPCTunnel = Literal["auto", "enabled", "disabled"]
 
 
 class UserInfo(NamedTuple):
@@ -144,6 +153,68 @@ class BootAsset(NamedTuple):
         return f"BootAsset(factory={self.factory!r}, headers={sorted(self.headers)})"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MediaRecipe:
+    """What goes into an installation image, with everything looked up; `omni.media` makes it.
+
+    Attributes:
+        name: What people call it.
+        file_prefix: Beginning of the file's name.
+        talos_version: The Talos version, without a leading `v`.
+        architecture: `amd64` or `arm64`.
+        profile: `metal`, or the cloud.
+        extension: Ending of the file's name, without a dot: `iso`, `raw.xz`.
+        media_id: Id of the InstallationMedia that it was made from, empty for one that a preset describes.
+        overlay: Image, name and options of a board's overlay, None for other machines.
+        legacy_board: The board's profile in the file names of Talos before 1.7.
+        secure_boot: Whether it is signed for UEFI Secure Boot.
+        extensions: Full names of the system extensions.
+        kernel_args: Kernel arguments in addition to those that make the machine join.
+        labels: What machines of the image are labelled with from the start.
+        join_token: Id of the token in the image, empty for the default one.
+        grpc_tunnel: `auto`, `enabled` or `disabled`: whether its machines tunnel their connection through gRPC.
+        bootloader: `auto`, `dual`, `sd` or `grub`.
+        embedded_machine_config: A machine configuration that is in the image.
+    """
+
+    name: str
+    file_prefix: str
+    talos_version: str
+    architecture: str
+    profile: str
+    extension: str
+    media_id: str = ""
+    overlay: tuple[str, str, str] | None = None
+    legacy_board: str = ""
+    secure_boot: bool = False
+    extensions: tuple[str, ...] = ()
+    kernel_args: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    join_token: str = field(default="", repr=False)
+    grpc_tunnel: GRPCTunnel = "auto"
+    bootloader: Bootloader = "auto"
+    embedded_machine_config: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MediaFile:
+    """An installation image that can be fetched.
+
+    Attributes:
+        schematic: Its contents, as the image factory knows them.
+        url: Where to fetch it.
+        pxe_url: What to boot it from over the network. At an enterprise factory this holds a password.
+        file_name: A name for the file.
+        authorization: The HTTP header of that name that the factory demands, empty for none.
+    """
+
+    schematic: Schematic
+    url: str
+    pxe_url: str = field(repr=False)
+    file_name: str
+    authorization: str = field(default="", repr=False)
+
+
 class JoinConfig(NamedTuple):
     """What a machine must be told to find its Omni. It holds a join token.
 
@@ -157,6 +228,24 @@ class JoinConfig(NamedTuple):
 
     def __repr__(self) -> str:
         return f"JoinConfig({len(self.kernel_args)} kernel arguments, {len(self.config)} characters of configuration)"
+
+
+class SecretRotation(NamedTuple):
+    """How far the rotation of a cluster's certificate authority is.
+
+    Attributes:
+        component: `TALOS_CA`, `KUBERNETES_CA`, or `NONE`.
+        phase: `PRE_ROTATE`, `ROTATE`, `POST_ROTATE`, or `OK` where none goes on.
+        status: What is being done, in the server's words.
+        step: Which machine or part it is at.
+        error: What keeps it from going on, empty for nothing.
+    """
+
+    component: str
+    phase: str
+    status: str
+    step: str
+    error: str
 
 
 class UpgradeCheck(NamedTuple):

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from omniherd._async.auth import AsyncAuth
+    from omniherd._async.clusters import AsyncClusters
     from omniherd._async.machines import AsyncMachines
     from omniherd._async.management import AsyncManagement
+    from omniherd._async.media import AsyncMedia
     from omniherd._async.oidc import AsyncOIDC
     from omniherd._async.talos_api import AsyncTalos
     from omniherd._async.templates import AsyncTemplates
@@ -170,6 +172,20 @@ class AsyncOmni(AsyncDeleting):
         from omniherd._async.templates import AsyncTemplates
 
         return AsyncTemplates(self)
+
+    @property
+    def clusters(self) -> AsyncClusters:
+        """What takes several calls about clusters: new certificate authorities, imports undone."""
+        from omniherd._async.clusters import AsyncClusters
+
+        return AsyncClusters(self)
+
+    @property
+    def media(self) -> AsyncMedia:
+        """Installation media: presets, what goes into an image, downloads."""
+        from omniherd._async.media import AsyncMedia
+
+        return AsyncMedia(self)
 
     def talos(
         self, cluster: str | None = None, *, nodes: str | Iterable[str] = (), labels: Labels = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from omniherd._async.channel import DEFAULT, Timeout
 from omniherd._async.service import AsyncService
-from omniherd.services import BootAsset, Schematic
+from omniherd.services import BootAsset, Bootloader, GRPCTunnel, Schematic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,10 +29,10 @@ class AsyncImages(AsyncService):
         labels: Mapping[str, str] | None = None,
         meta_values: Mapping[int, str] | None = None,
         media_id: str = "",
-        grpc_tunnel: Literal["auto", "enabled", "disabled"] = "auto",
+        grpc_tunnel: GRPCTunnel = "auto",
         join_token: str = "",
         overlay: tuple[str, str, str] | None = None,
-        bootloader: Literal["auto", "dual", "sd", "grub"] = "auto",
+        bootloader: Bootloader = "auto",
         embedded_machine_config: str = "",
         image_factory_url: str = "",
         timeout: Timeout = 120.0,

@@ -223,13 +223,16 @@ class AsyncMachines:
             await self._omni.delete(MachineSetNode, id_, timeout=_left(deadline))
         await self._omni.wait_gone(ClusterMachine, id_, timeout=_left(deadline))
 
-    async def set_grpc_tunnel(self, machine: str, enabled: bool | None, *, timeout: Timeout = DEFAULT) -> None:
+    async def set_grpc_tunnel(self, machine: str, enabled: bool | None, *, timeout: Timeout = DEFAULT) -> bool:
         """Say how a machine connects from its next join on.
 
         Args:
             machine: The machine.
             enabled: True for a tunnel through gRPC, False for plain UDP, None for what the server prefers.
             timeout: Seconds for each call, instead of the client's.
+
+        Returns:
+            Whether that is another way than before.
 
         Raises:
             NotFound: There is no such machine.
@@ -238,15 +241,20 @@ class AsyncMachines:
 
         id_ = await self._id(machine)
         if enabled is None:
-            with contextlib.suppress(NotFound):
+            try:
                 await self._omni.delete(GRPCTunnelConfig, id_)
-            return
+            except NotFound:
+                return False
+            return True
         await self._omni.get(Machine, id_, timeout=timeout)
         try:
             async with self._omni.edit(GRPCTunnelConfig, id_, timeout=timeout) as change:
+                changed = change.spec.enabled != enabled
                 change.spec.enabled = enabled
         except NotFound:
             await self._omni.create(GRPCTunnelConfig(id_, spec={"enabled": enabled}), timeout=timeout)
+            return enabled
+        return changed
 
 
 def _left(deadline: float | None) -> float | None:

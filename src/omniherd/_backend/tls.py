@@ -15,7 +15,7 @@ from omniherd.errors import ConfigError, Unavailable
 if TYPE_CHECKING:
     from omniherd.credentials import Endpoint
 
-__all__ = ["TLS", "Trust", "pin", "system_roots", "trust"]
+__all__ = ["TLS", "Trust", "pin", "read_ca", "system_roots", "trust"]
 
 # Where Linux distributions, the BSDs and macOS keep the bundle; Go looks at the same places.
 _BUNDLES = (
@@ -61,10 +61,18 @@ def trust(endpoint: Endpoint, tls: TLS, timeout: float) -> Trust:
     if tls.insecure_skip_verify:
         roots, name = pin(endpoint, timeout)
         return Trust(roots, name)
-    return Trust(system_roots() if tls.ca is None else _read_ca(tls.ca), tls.server_name)
+    return Trust(system_roots() if tls.ca is None else read_ca(tls.ca), tls.server_name)
 
 
-def _read_ca(ca: str | os.PathLike[str] | bytes) -> bytes:
+def read_ca(ca: str | os.PathLike[str] | bytes) -> bytes:
+    """Return CA certificates as PEM.
+
+    Args:
+        ca: A file, or the PEM text.
+
+    Raises:
+        ConfigError: The file cannot be read or holds no certificate.
+    """
     if isinstance(ca, bytes):
         data, what = ca, "the CA given as bytes"
     else:

@@ -6,8 +6,12 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-__all__ = ["make_private_directory", "write_atomic"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["make_private_directory", "replacing", "write_atomic"]
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o600) -> None:
@@ -29,11 +33,26 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o
     Example:
         >>> write_atomic("/tmp/omniconfig", "contexts: {}\n", 0o600)
     """
+    with replacing(path, mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[BinaryIO]:
+    """Yield a file to write to, and put it in the place of another once all of it is there; see `write_atomic`.
+
+    Args:
+        path: The file; its directory must exist.
+        mode: Permission bits of the file.
+
+    Raises:
+        OSError: See `write_atomic`.
+    """
     target = Path(os.path.realpath(path))
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())

@@ -5,15 +5,18 @@ Omni sends a code and a text, never status details; what a machine may want to k
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from omniherd import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from omniherd.errors import APIError
 
-__all__ = ["CODES", "error_from_status"]
+__all__ = ["CODES", "during", "error_from_status"]
 
 CODES = (
     "OK",
@@ -202,3 +205,17 @@ def _short(text: str) -> str:
     # What happened stands last, after the code and the address of the attempt.
     tail = text.rsplit("last error: ", 1)[-1]
     return re.sub(r"^(?:[A-Z_]+: )?(?:ipv[46]|unix|dns):\S+: ", "", tail).strip()
+
+
+@contextlib.contextmanager
+def during(what: str) -> Generator[None]:
+    """Note in an error what was wanted of the server, as `details["during"]`; of several notes the innermost counts.
+
+    Args:
+        what: What failed, if something does: `failed to get cluster`.
+    """
+    try:
+        yield
+    except errors.APIError as error:
+        error.details.setdefault("during", what)
+        raise

@@ -99,6 +99,9 @@ class Channel:
         timeout: Seconds that a call may take where it does not say so itself; None for no bound.
         retry: When failed calls are repeated.
         clock: Unix seconds; signatures bear them.
+
+    Attributes:
+        tls: How certificates are judged, those of an image factory too.
     """
 
     def __init__(
@@ -116,7 +119,7 @@ class Channel:
         self.timeout = timeout
         self.retry = RetryPolicy() if retry is None else retry
         self._signer = signer
-        self._tls = TLS() if tls is None else tls
+        self.tls = TLS() if tls is None else tls
         self._gzip = gzip
         self._clock = clock
         self._slots = Slots()
@@ -271,7 +274,7 @@ class Channel:
             return connections[number]
         if self._trust is None and self.endpoint.tls:
             bound = 10.0 if self.timeout is None else self.timeout
-            self._trust = backend.in_thread(lambda: trust(self.endpoint, self._tls, bound))
+            self._trust = backend.in_thread(lambda: trust(self.endpoint, self.tls, bound))
         with self._lock:
             if self._closed:
                 raise OmniError("this client is closed")
@@ -281,7 +284,7 @@ class Channel:
                         self.endpoint.target,
                         tls=self.endpoint.tls,
                         roots=self._trust.roots if self._trust else None,
-                        name=self._trust.name if self._trust else self._tls.server_name,
+                        name=self._trust.name if self._trust else self.tls.server_name,
                         gzip=self._gzip,
                     )
                 )

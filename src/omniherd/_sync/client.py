@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from omniherd._core.requests import Labels
     from omniherd._core.retry import RetryPolicy
     from omniherd._sync.auth import Auth
+    from omniherd._sync.clusters import Clusters
     from omniherd._sync.machines import Machines
     from omniherd._sync.management import Management
+    from omniherd._sync.media import Media
     from omniherd._sync.oidc import OIDC
     from omniherd._sync.talos_api import Talos
     from omniherd._sync.templates import Templates
@@ -170,6 +172,20 @@ class Omni(Deleting):
         from omniherd._sync.templates import Templates
 
         return Templates(self)
+
+    @property
+    def clusters(self) -> Clusters:
+        """What takes several calls about clusters: new certificate authorities, imports undone."""
+        from omniherd._sync.clusters import Clusters
+
+        return Clusters(self)
+
+    @property
+    def media(self) -> Media:
+        """Installation media: presets, what goes into an image, downloads."""
+        from omniherd._sync.media import Media
+
+        return Media(self)
 
     def talos(self, cluster: str | None = None, *, nodes: str | Iterable[str] = (), labels: Labels = None) -> Talos:
         """Return the Talos API of some machines, which Omni passes on.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from typing import TYPE_CHECKING
 
 from omniherd.errors import APIError, DeadlineExceeded, OmniError, Unauthenticated, Unavailable, WaitTimeout, WatchError
 
-__all__ = ["describe", "os_text", "rpc_text", "wrapped"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["describe", "os_text", "rpc_text", "told", "wrapped"]
 
 # What gRPC says of a refused connection, and what is said where a certificate was to be fetched first.
 _REFUSED = re.compile(r"ipv[46]:(?P<address>\S+): .*connection refused", re.IGNORECASE)
@@ -76,6 +81,22 @@ def wrapped(error: OmniError, what: str) -> OmniError:
         details=dict(error.details),
         hint=error.hint if isinstance(error, (Unavailable, Unauthenticated, DeadlineExceeded)) else None,
     )
+
+
+@contextlib.contextmanager
+def told(before: str = "") -> Generator[None]:
+    """Say in errors what was wanted of the server, where the client noted that.
+
+    Args:
+        before: What failed on the whole, said of every error.
+    """
+    try:
+        yield
+    except OmniError as error:
+        steps = [step for step in (before, error.details.get("during")) if step]
+        if not steps:
+            raise
+        raise wrapped(error, ": ".join(steps)) from error
 
 
 def _refused_address(error: Unavailable) -> str:

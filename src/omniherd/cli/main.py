@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     if words[0] == "help":
         words = [*words[1:], "--help"]
     found, path, rest = _find(words)
-    if found.children:
+    if found.children and not found.module:
         return _group(found, path, rest)
     from omniherd.cli.running import run_command
 
@@ -81,6 +81,7 @@ def _find(words: list[str]) -> tuple[Entry, str, list[str]]:
     """Walk down the table along the words; flags may stand before, between and after the names of commands."""
     node, path = ROOT, "omniherd"
     rest: list[str] = []
+    valued = _VALUED
     position = 0
     while position < len(words):
         word = words[position]
@@ -91,7 +92,7 @@ def _find(words: list[str]) -> tuple[Entry, str, list[str]]:
             break
         if word.startswith("-") and word != "-":
             rest.append(word)
-            if word in _VALUED and position < len(words):
+            if word in valued and position < len(words):
                 rest.append(words[position])
                 position += 1
             continue
@@ -99,6 +100,7 @@ def _find(words: list[str]) -> tuple[Entry, str, list[str]]:
         if child is None:
             return node, path, [*rest, word]
         node, path = child, f"{path} {child.name}"
+        valued = valued.union(child.valued)
     return node, path, rest
 
 

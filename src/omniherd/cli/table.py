@@ -14,12 +14,13 @@ class Entry:
     Attributes:
         name: Its name on the command line.
         summary: One line of help.
-        module: The module of `omniherd.cli` with the command, empty for a group.
+        module: The module of `omniherd.cli` with the command, empty for a group that only holds others.
         aliases: Other names.
         children: The commands of a group, by name.
+        valued: Flags of a group's commands that may stand before their names, and are followed by a value.
     """
 
-    __slots__ = ("aliases", "attribute", "children", "module", "name", "summary")
+    __slots__ = ("aliases", "attribute", "children", "module", "name", "summary", "valued")
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class Entry:
         *,
         aliases: tuple[str, ...] = (),
         children: tuple[Entry, ...] = (),
+        valued: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.summary = summary
         self.module, _, self.attribute = module.partition(":")
         self.aliases = aliases
         self.children = {child.name: child for child in children}
+        self.valued = valued
 
     def find(self, word: str) -> Entry | None:
         """Return the command of a group by its name or an alias."""
@@ -56,6 +59,12 @@ ROOT = Entry(
             aliases=("c",),
             children=(
                 Entry("delete", "Delete a cluster and wait until it is gone", "clusters:delete"),
+                Entry(
+                    "import",
+                    "Imports of clusters that exist",
+                    "cluster_import:import_cluster",
+                    children=(Entry("abort", "Undo an unfinished import", "cluster_import:abort"),),
+                ),
                 Entry(
                     "kubernetes",
                     "Kubernetes of a cluster",
@@ -82,6 +91,31 @@ ROOT = Entry(
                         ),
                         Entry("lock", "Keep changes away from a machine", "clusters:machine_lock"),
                         Entry("unlock", "Let changes through to a machine again", "clusters:machine_unlock"),
+                    ),
+                ),
+                Entry(
+                    "secret",
+                    "Certificate authorities of a cluster",
+                    valued=("-n", "--name"),
+                    children=(
+                        Entry(
+                            "rotate",
+                            "New certificate authorities",
+                            valued=("-t", "--wait-timeout"),
+                            children=(
+                                Entry(
+                                    "kubernetes-ca",
+                                    "Give Kubernetes a new certificate authority",
+                                    "cluster_secrets:rotate_kubernetes_ca",
+                                ),
+                                Entry("status", "Print how far a rotation is", "cluster_secrets:rotation_status"),
+                                Entry(
+                                    "talos-ca",
+                                    "Give the Talos API a new certificate authority",
+                                    "cluster_secrets:rotate_talos_ca",
+                                ),
+                            ),
+                        ),
                     ),
                 ),
                 Entry("status", "Print a cluster's status until it is healthy", "clusters:status"),
@@ -128,8 +162,15 @@ ROOT = Entry(
                 Entry("url", "Set the server of a context", "config:url"),
             ),
         ),
+        Entry(
+            "configure",
+            "How machines reach Omni",
+            aliases=("c",),
+            children=(Entry("machine", "Connection and token of machines", "configure:machine", aliases=("m",)),),
+        ),
         Entry("create", "Create resources from YAML files; existing ones are left alone", "apply:create"),
         Entry("delete", "Delete resources and wait until they are gone", "delete:delete", aliases=("d",)),
+        Entry("download", "Download an image by its name; see media", "media:download_medium"),
         Entry("edit", "Edit resources in an editor", "edit:edit"),
         Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
         Entry("get", "Show or watch resources", "get:get", aliases=("g",)),
@@ -159,7 +200,7 @@ ROOT = Entry(
                 Entry("make-default", "Make a token the default", "join_tokens:make_default", aliases=("md",)),
                 Entry("omni-endpoint", "Print the URL to join by", "join_tokens:omni_endpoint", aliases=("oe",)),
                 Entry("renew", "Move a token's end", "join_tokens:renew", aliases=("r",)),
-                Entry("revoke", "Stop accepting a token", "join_tokens:revoke"),
+                Entry("revoke", "Stop accepting a token", "join_tokens:revoke", aliases=("r",)),
                 Entry("unrevoke", "Accept a token again", "join_tokens:unrevoke", aliases=("ur",)),
             ),
         ),
@@ -176,6 +217,23 @@ ROOT = Entry(
         ),
         Entry("machine-logs", "Print the log of a machine", "logs:machine_logs", aliases=("l",)),
         Entry(
+            "media",
+            "Images that machines start from",
+            aliases=("installation-media", "im"),
+            children=(
+                Entry("download", "Download the image of a preset", "media:download"),
+                Entry(
+                    "preset",
+                    "What goes into images, under names",
+                    children=(
+                        Entry("create", "Store a preset", "media:create_preset"),
+                        Entry("delete", "Remove a preset", "media:delete_preset"),
+                        Entry("list", "List the presets", "media:list_presets", aliases=("ls",)),
+                    ),
+                ),
+            ),
+        ),
+        Entry(
             "serviceaccount",
             "Service accounts, identities of programs",
             aliases=("sa",),
@@ -186,6 +244,7 @@ ROOT = Entry(
                 Entry("renew", "Give a service account one more key", "accounts:renew", aliases=("r",)),
             ),
         ),
+        Entry("support", "Download a support bundle of a cluster", "support:support"),
         Entry("talosconfig", "Write a talosconfig, or add to one", "client_files:talosconfig"),
         Entry(
             "user",

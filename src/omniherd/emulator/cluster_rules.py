@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClusterRules", "go_duration"]
 
-_TAINTED = "omni.sidero.dev/cluster-tainted-by-importing"
+_TAINTED = "omni.sidero.dev/tainted-by-importing"
 _PARTS = ("major", "minor", "patch")
 _ENCRYPTED_SINCE = (1, 5)
 _VERSIONS = "TalosVersions.omni.sidero.dev"
