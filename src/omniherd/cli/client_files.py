@@ -111,7 +111,7 @@ def _tell(renamed: list[tuple[str, str, str]]) -> None:
         sys.stdout.write(f'renamed {what} "{before}" -> "{after}"\n')
 
 
-@command(maximum=1, required=("cluster",))
+@command(dry_run=False, maximum=1, required=("cluster",))
 @click.argument("words", nargs=-1, metavar="[FILE]")
 @flag("--break-glass", help="an administrator's file that goes past Omni; most servers refuse")
 @_CLUSTER
@@ -171,7 +171,7 @@ def kubeconfig(**values: Any) -> None:
     )
 
 
-@command(maximum=1)
+@command(dry_run=False, maximum=1)
 @click.argument("words", nargs=-1, metavar="[FILE]")
 @flag("--break-glass", help="an operator's file that goes past Omni; most servers refuse")
 @_CLUSTER

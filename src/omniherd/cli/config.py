@@ -32,7 +32,7 @@ def _load(settings: Settings, *, create: bool = False) -> OmniConfig:
     return config
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
 @_URL
 @_IDENTITY
@@ -44,7 +44,7 @@ def add(**values: Any) -> None:
     config.save()
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
 def use(**values: Any) -> None:
     """Make a context the current one."""
@@ -57,7 +57,7 @@ def use(**values: Any) -> None:
         sys.stderr.write(f"[WARN] there is no context {name} yet; `omniherd config add {name}` adds it\n")
 
 
-@command()
+@command(dry_run=False)
 def contexts(**values: Any) -> None:
     """List the contexts."""
     settings = Settings(values)
@@ -69,7 +69,7 @@ def contexts(**values: Any) -> None:
     sys.stdout.write(layout([("CURRENT", "NAME", "URL"), *rows]))
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="E-MAIL")
 def identity(**values: Any) -> None:
     """Set the identity of a context."""
@@ -79,7 +79,7 @@ def identity(**values: Any) -> None:
     config.save()
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="URL")
 def url(**values: Any) -> None:
     """Set the server of a context."""
@@ -89,7 +89,7 @@ def url(**values: Any) -> None:
     config.save()
 
 
-@command()
+@command(dry_run=False)
 def info(**values: Any) -> None:
     """Show the current context."""
     settings = Settings(values)
@@ -108,7 +108,7 @@ def info_text(current: str, context: Context) -> str:
     return "".join(f"{title:17}{value}\n" for title, value in rows)
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="FILE")
 def merge(**values: Any) -> None:
     """Take over the contexts of another omniconfig file."""
@@ -121,7 +121,7 @@ def merge(**values: Any) -> None:
         sys.stdout.write(f"renamed omniconfig context {before} -> {after}\n")
 
 
-@command(minimum=0, maximum=1)
+@command(dry_run=False, minimum=0, maximum=1)
 @click.argument("words", nargs=-1, metavar="[FILE]")
 @_URL
 @_IDENTITY
@@ -137,7 +137,7 @@ def new(**values: Any) -> None:
     config.save()
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
 def remove(**values: Any) -> None:
     """Remove a context."""

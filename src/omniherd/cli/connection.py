@@ -33,6 +33,8 @@ class Settings:
     def __init__(self, values: dict[str, Any]) -> None:
         self.ca: str | None = values.pop("ca")
         self.context: str | None = values.pop("context")
+        # Commands that write much at once have a flag of their own, and show all of it.
+        self.dry_run: bool = values.pop("without_writing", False)
         self.insecure: bool = values.pop("insecure_skip_tls_verify")
         self.omniconfig: str | None = values.pop("omniconfig")
         self.read_only: bool = values.pop("read_only")
@@ -51,7 +53,7 @@ def refuse_read_only(settings: Settings, what: str) -> None:
     Raises:
         InputError: `--read-only` or `OMNIHERD_READ_ONLY` is set.
     """
-    if settings.read_only:
+    if settings.read_only and not settings.dry_run:
         raise InputError(f"read-only: {what} is refused", hint="leave out --read-only, and unset OMNIHERD_READ_ONLY")
 
 
@@ -87,6 +89,12 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
     with client as omni:
         if checks:
             _check(omni)
+        if settings.read_only or settings.dry_run:
+            from omniherd.cli.guard import Guard
+
+            # Commands refuse by themselves before they connect; nothing gets past this where one forgets to.
+            guard: Any = Guard(omni.channel, dry_run=settings.dry_run)
+            omni.channel = guard
         yield omni
 
 

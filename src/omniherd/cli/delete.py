@@ -42,6 +42,7 @@ class Outcome(NamedTuple):
 @command(minimum=1, maximum=None, exclusive=(("all", "selector"),))
 @click.argument("words", nargs=-1, metavar="TYPE [ID...]")
 @flag("--all", help="every resource of the type")
+@flag("-d", "--dry-run", help="delete nothing; show what would be deleted")
 @option("-l", "--selector", metavar="TERMS", help="label selector; not looked at when ids are given")
 @option("-n", "--namespace", metavar="NAME", help="namespace, by default the one of the type")
 @option("--wait-timeout", type=Seconds(), default=0.0, metavar="DURATION", help="give up after so long; 0 waits on")
@@ -54,7 +55,8 @@ def delete(**values: Any) -> None:
     selector, everything = values["selector"], values["all"]
     if not ids and not everything and not selector:
         raise InputError("either resource ID or one of --all or --selector flags must be specified")
-    refuse_read_only(settings, "`delete`")
+    if not values["dry_run"]:
+        refuse_read_only(settings, "`delete`")
     terms = parse("" if ids else selector)
     if not ids and not everything and not terms.terms:
         raise InputError("the selector is empty, it would match everything", hint="--all deletes everything")
@@ -69,6 +71,9 @@ def delete(**values: Any) -> None:
             from omniherd.cli.names import resource_id
 
             ids = [resource_id(omni, definition.type, ident, namespace) for ident in ids]
+        if values["dry_run"]:
+            _show(omni, definition.type, namespace, ids)
+            return
         limit = values["wait_timeout"] or None
 
         def one(ident: str) -> Outcome:
@@ -79,6 +84,16 @@ def delete(**values: Any) -> None:
         _say(f"Error: {describe(error)}")
     if failed:
         raise failed[0]
+
+
+def _show(omni: Omni, kind: str, namespace: str, ids: Iterable[str]) -> None:
+    from omniherd.cli.output.changes import removed
+
+    for ident in dict.fromkeys(ids):
+        try:
+            sys.stdout.write(removed(omni.get(kind, ident, namespace=namespace), colour=sys.stdout.isatty()))
+        except NotFound:
+            _say(f"not found: {kind} {ident}")
 
 
 def delete_each(ids: Iterable[str], one: Callable[[str], Outcome], say: Callable[[str], None]) -> list[Outcome]:

@@ -119,6 +119,7 @@ def global_flags() -> list[click.Option]:
     return [
         click.Option(["--ca"], default=None, **hidden),
         click.Option(["--context"], default=None, **hidden),
+        click.Option(["--dry-run", "without_writing"], type=BOOL, default=False, **hidden),
         click.Option(["--insecure-skip-tls-verify"], type=BOOL, default=False, **hidden),
         click.Option(["--omniconfig"], default=None, **hidden),
         click.Option(["--read-only"], type=BOOL, default=False, envvar="OMNIHERD_READ_ONLY", **hidden),
@@ -137,6 +138,7 @@ class Command(click.Command):
         required: Flags that must be given.
         exclusive: Groups of flags of which one at the most may be given.
         counted: Whether a word too many is counted, rather than taken for an unknown command.
+        dry_run: Whether it takes the flag `--dry-run` of every command; not where it writes files of this machine.
     """
 
     def __init__(
@@ -147,9 +149,11 @@ class Command(click.Command):
         required: Sequence[str] = (),
         exclusive: Sequence[tuple[str, ...]] = (),
         counted: bool = False,
+        dry_run: bool = True,
         **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
+        self.dry_run = dry_run
         self.counted = counted
         self.minimum = minimum
         self.maximum = maximum
@@ -157,7 +161,8 @@ class Command(click.Command):
         self.exclusive = exclusive
         own = {name for param in self.params for name in param.opts}
         # A command's own meaning of a flag goes before the one that it has everywhere else.
-        self.params += [known for known in global_flags() if own.isdisjoint(known.opts)]
+        everywhere = [known for known in global_flags() if dry_run or known.name != "without_writing"]
+        self.params += [known for known in everywhere if own.isdisjoint(known.opts)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Check and rewrite the words, then let click parse them."""

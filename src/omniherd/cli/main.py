@@ -17,6 +17,7 @@ __all__ = ["entry", "run"]
 _GLOBAL_HELP = (
     ("--ca FILE", "trust these CA certificates instead of the system's"),
     ("--context NAME", "context of the omniconfig file (not used with a service account's key)"),
+    ("--dry-run", "show what would be written, write nothing"),
     ("--insecure-skip-tls-verify", "trust the certificate that the server presents, whoever signed it"),
     ("--omniconfig FILE", "omniconfig file [$OMNICONFIG, else ~/.talos/omni/config]"),
     ("--read-only", "refuse everything that would change the server [$OMNIHERD_READ_ONLY]"),

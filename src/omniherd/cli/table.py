@@ -51,6 +51,7 @@ ROOT = Entry(
     "omniherd",
     "Work with Sidero Omni from the command line.",
     children=(
+        Entry("annotate", "Put annotations on resources, or take them away", "labels:annotate"),
         Entry("apply", "Create or update resources from YAML files", "apply:apply"),
         Entry("audit-log", "Print the audit log", "logs:audit_log"),
         Entry(
@@ -205,6 +206,7 @@ ROOT = Entry(
             ),
         ),
         Entry("kubeconfig", "Write a kubeconfig, or add to one", "client_files:kubeconfig"),
+        Entry("label", "Put labels on resources, or take them away", "labels:label"),
         Entry(
             "machine",
             "Power and maintenance of machines",

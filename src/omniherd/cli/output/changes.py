@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omniherd.resource import Resource
 
-__all__ = ["changes", "created", "same_wish", "updated"]
+__all__ = ["changes", "created", "removed", "same_wish", "updated"]
 
 _RED, _GREEN, _RESET = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 # Lines of the metadata that the server writes, whatever a document says.
@@ -30,6 +30,17 @@ def updated(before: Resource[Any], after: Resource[Any], *, colour: bool = False
     if same_wish(before, after):
         return f"Resource '{after.id}' is unchanged\n"
     return f"Updating resource '{after.id}'\n\n{changes(before, after, colour=colour)}\n\n"
+
+
+def removed(resource: Resource[Any], *, colour: bool = False) -> str:
+    """Return what is said of a resource that is deleted: its lines, marked `-`.
+
+    Args:
+        resource: As it is stored.
+        colour: Whether the lines are coloured; for terminals.
+    """
+    lines = "".join(f"{_marked('-', _RED, line, colour)}\n" for line in _lines(resource))
+    return f"Deleting resource '{resource.id}'\n\n{lines}\n\n"
 
 
 def changes(before: Resource[Any], after: Resource[Any], *, colour: bool = False) -> str:
