@@ -96,7 +96,8 @@ def test_other_types_are_not_looked_up(shell: Shell) -> None:
 
 
 def test_an_id_costs_no_look_up(server: Emulator, ident: str, shell: Shell) -> None:
-    server.faults.fail("/cosi.resource.State/List", "INTERNAL", times=None)
+    for method in ("List", "Watch"):
+        server.faults.fail(f"/cosi.resource.State/{method}", "INTERNAL", times=None)
     try:
         assert shell("get", "machine", ident)[0] == 0
         assert shell("get", "machine", NAME)[0] == 1
