@@ -11,7 +11,8 @@ OmniError
 │   ├── JSONPathError
 │   ├── YAMLError
 │   ├── UnknownType
-│   └── AmbiguousType
+│   ├── AmbiguousType
+│   └── PlanOutdated         a saved plan's resources are not what they were
 ├── APIError                 the server answered, or the connection failed
 │   ├── NotFound
 │   ├── AlreadyExists
@@ -70,6 +71,7 @@ __all__ = [
     "OwnerConflict",
     "PermissionDenied",
     "PhaseConflict",
+    "PlanOutdated",
     "ResourceExhausted",
     "SelectorError",
     "Unauthenticated",
@@ -185,6 +187,10 @@ class UnknownType(InputError):
 
 class AmbiguousType(InputError):
     """Several resource types answer to that alias."""
+
+
+class PlanOutdated(InputError):
+    """A saved plan is not for the world as it is now; `details["moved"]` says what is different."""
 
 
 class APIError(OmniError):

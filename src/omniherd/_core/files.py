@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["make_private_directory", "replacing", "write_atomic"]
+__all__ = ["make_private_directory", "replacing", "write_atomic", "yaml_files"]
+
+_YAML = (".yaml", ".yml")
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o600) -> None:
@@ -75,6 +77,24 @@ def make_private_directory(path: str | os.PathLike[str]) -> None:
     missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
     for parent in reversed(missing):
         parent.mkdir(mode=0o700, exist_ok=True)
+
+
+def yaml_files(directory: str | os.PathLike[str]) -> list[str]:
+    """Return the YAML files below a directory in the order of their names; links to directories are not followed.
+
+    Raises:
+        OSError: A directory cannot be read.
+    """
+    found: list[str] = []
+    with os.scandir(os.fspath(directory)) as entries:
+        ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    for entry in ordered:
+        # Links to directories could lead round in circles.
+        if entry.is_dir(follow_symlinks=False):
+            found += yaml_files(os.path.normpath(entry.path))
+        elif entry.name.lower().endswith(_YAML):
+            found.append(os.path.normpath(entry.path))
+    return found
 
 
 def _sync_directory(directory: Path) -> None:

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from omniherd._backend import sync as backend
 from omniherd._sync.reading import WAIT_TIMEOUT
 from omniherd.errors import DeleteTimeout, NotFound, PermissionDenied
-from omniherd.resource import Resource
+from omniherd.resource import Resource, class_for_type
 from omniherd.template import ids
-from omniherd.template.planning import Plan, Step, labelled_types, plan_delete, wanted_ids
+from omniherd.template.ignoring import Ignore
+from omniherd.template.plan_files import FleetPlan, PlanPart, check_moved
+from omniherd.template.planning import Plan, Step, labelled_types, plan_delete, plan_resources, wanted_ids
 from omniherd.template.template import Template, export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from omniherd._sync.client import Omni
+    from omniherd.template.fleet import Fleet
 
 __all__ = ["Templates"]
 
@@ -76,17 +79,7 @@ class Templates:
 
         lists = backend.each(labelled_types(), labelled, _CONCURRENCY)
         found = [one for listed in lists for one in listed]
-        wanted: dict[tuple[str, str], list[str]] = {}
-        for namespace, type_name, ident in wanted_ids(cluster, expected, found, dialect=dialect):
-            wanted.setdefault((namespace, type_name), []).append(ident)
-
-        def named(item: tuple[tuple[str, str], list[str]]) -> list[AnyResource]:
-            (namespace, type_name), idents = item
-            return self._named(namespace, type_name, idents)
-
-        for some in backend.each(wanted.items(), named, _CONCURRENCY):
-            found += some
-        return found
+        return found + self._all_named(wanted_ids(cluster, expected, found, dialect=dialect))
 
     def _named(self, namespace: str, type_name: str, idents: list[str]) -> list[AnyResource]:
         """Return those of the named resources that exist."""
@@ -117,6 +110,70 @@ class Templates:
         template.validate()
         world = self.world(template.cluster.name, template.resources(), dialect=template.dialect)
         return template.plan(world)
+
+    def plan_fleet(self, fleet: Fleet, *, ignore: Iterable[str] = ()) -> FleetPlan:
+        """Find out what would make the server what the files of a fleet say. Nothing is written.
+
+        Resources of no cluster are created and changed, never removed; clusters whose files are gone stay as well.
+
+        Args:
+            fleet: What `omniherd.template.read_fleet` returned. It is checked first.
+            ignore: Rules on what is left as it is, see `omniherd.template.Ignore`.
+
+        Raises:
+            InputError: There is no such rule.
+            TemplateError: Something is not valid, or belongs to another cluster or a controller.
+            APIError: The server's resources cannot be read.
+        """
+        rules = Ignore(ignore)
+        fleet.validate()
+        resources = [one.resource for one in fleet.resources]
+        parts: list[PlanPart] = []
+        after: list[PlanPart] = []
+        for of_cluster in (False, True):
+            some = [one for one in resources if (ids.CLUSTER in one.labels) is of_cluster]
+            if some:
+                plan = plan_resources(some, self._all_named([one.key for one in some]))
+                (after if of_cluster else parts).append(PlanPart("", "", rules.apply(plan)))
+        for template in fleet.templates:
+            plan = rules.apply(self.plan(template))
+            parts.append(PlanPart(template.cluster.name, template.name, plan))
+        return FleetPlan((*parts, *after), self._omni.connection.endpoint.url)
+
+    def check_plan(self, plan: FleetPlan) -> None:
+        """See to it that the server is what it was when a plan was made.
+
+        Args:
+            plan: The plan.
+
+        Raises:
+            PlanOutdated: Resources changed, came or went, or it is for another server.
+            APIError: The server's resources cannot be read.
+        """
+        here = self._omni.connection.endpoint.url
+        if plan.endpoint != here:
+            check_moved([f"it was made for {plan.endpoint}, this is {here}"])
+        moved: list[str] = []
+        for part in plan.parts:
+            stubs = [class_for_type(key[1])(key[2], namespace=key[0]) for key in part.concerned()]
+            if part.cluster:
+                world = self.world(part.cluster, stubs, dialect=part.plan.dialect)
+            else:
+                world = self._all_named(part.concerned())
+            moved += part.moved(world)
+        check_moved(moved)
+
+    def _all_named(self, keys: Iterable[Key]) -> list[AnyResource]:
+        """Return those of the named resources that exist, of any types."""
+        wanted: dict[tuple[str, str], list[str]] = {}
+        for namespace, type_name, ident in keys:
+            wanted.setdefault((namespace, type_name), []).append(ident)
+
+        def named(item: tuple[tuple[str, str], list[str]]) -> list[AnyResource]:
+            (namespace, type_name), idents = item
+            return self._named(namespace, type_name, idents)
+
+        return [one for some in backend.each(wanted.items(), named, _CONCURRENCY) for one in some]
 
     def plan_delete(self, cluster: str | Template, *, disconnected: bool = False) -> Plan:
         """Find out what would remove a cluster and all that belongs to it. Nothing is written.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omniherd._core.files import yaml_files
 from omniherd.errors import InputError, YAMLError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["STDIN", "discover", "read_resources"]
 
 STDIN = "-"
-_ENDINGS = (".yaml", ".yml")
 
 
 def discover(path: str) -> list[str]:
@@ -36,23 +35,9 @@ def discover(path: str) -> list[str]:
         raise InputError(f"{problem}: stat {path}: {(error.strerror or str(error)).lower()}") from None
     if not directory:
         return [path]
-    # A directory's entries are gone through in order of their names, so that `a/x` comes before `a.yaml`… as `a` does.
-    found = _walk(path)
+    found = yaml_files(path)
     if not found:
         raise InputError(f'{problem}: no YAML files found in directory "{path}"')
-    return found
-
-
-def _walk(directory: str) -> list[str]:
-    found: list[str] = []
-    with os.scandir(directory) as entries:
-        ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-    for entry in ordered:
-        # Links to directories are not followed: they could lead round in circles.
-        if entry.is_dir(follow_symlinks=False):
-            found += _walk(os.path.normpath(entry.path))
-        elif entry.name.lower().endswith(_ENDINGS):
-            found.append(os.path.normpath(entry.path))
     return found
 
 

@@ -235,6 +235,7 @@ ROOT = Entry(
                 ),
             ),
         ),
+        Entry("plan", "Say what files of a fleet would change", "plan:plan"),
         Entry(
             "serviceaccount",
             "Service accounts, identities of programs",
@@ -247,6 +248,7 @@ ROOT = Entry(
             ),
         ),
         Entry("support", "Download a support bundle of a cluster", "support:support"),
+        Entry("sync", "Make the server what files of a fleet say", "plan:sync"),
         Entry("talosconfig", "Write a talosconfig, or add to one", "client_files:talosconfig"),
         Entry(
             "user",

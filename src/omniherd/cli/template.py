@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from omniherd.errors import DeleteTimeout
     from omniherd.template import Plan, Problem, Step, Template
 
-__all__ = ["delete", "diff", "export", "render", "status", "sync", "validate"]
+__all__ = ["carry_out", "delete", "diff", "export", "render", "status", "sync", "validate"]
 
 _FILE = option("-f", "--file", metavar="FILE", help="template file")
 _ALLOWED = option(
@@ -141,7 +141,7 @@ def sync(**values: Any) -> None:
                 with _telling():
                     template = _load(file, values, root)
                     plan = omni.templates.plan(template)
-                _carry_out(omni, plan, values)
+                carry_out(omni, plan, dry_run=values["dry_run"], verbose=values["verbose"])
             except OmniError as error:
                 raise OmniError(f'failed to sync template "{file}": {rpc_text(error)}', hint=error.hint) from error
 
@@ -163,7 +163,7 @@ def delete(**values: Any) -> None:
     with connected(settings) as omni:
         with _telling():
             plan = omni.templates.plan_delete(template, disconnected=values["destroy_disconnected_machines"])
-        _carry_out(omni, plan, values)
+        carry_out(omni, plan, dry_run=values["dry_run"], verbose=values["verbose"])
 
 
 @command(required=("file",))
@@ -253,16 +253,25 @@ def _shown(text: str) -> str:
     return text
 
 
-def _carry_out(omni: Omni, plan: Plan, values: dict[str, Any]) -> None:
-    """Do what a plan says, or only say it."""
-    dry_run: bool = values["dry_run"]
+def carry_out(omni: Omni, plan: Plan, *, dry_run: bool, verbose: bool) -> None:
+    """Do what a plan says, or only say it.
+
+    Args:
+        omni: The client.
+        plan: The plan.
+        dry_run: Whether to change nothing.
+        verbose: Whether to print the diffs.
+
+    Raises:
+        OmniError: A step failed; what was done before it stays.
+    """
 
     def say(step: Step, done: bool) -> None:
         if done:
             sys.stdout.write(f"* destroyed {step.name}\n")
         else:
             text = f"{step.line(dry_run=dry_run)}\n"
-            if values["verbose"]:
+            if verbose:
                 text += _shown(step.diff(now=datetime.now(UTC), dialect=plan.dialect, tidy=True))
             sys.stdout.write(text)
         sys.stdout.flush()

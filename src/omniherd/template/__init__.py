@@ -8,14 +8,17 @@ lab.validate()
 print(lab.render())
 ```
 
-Everything here is pure: files are read, servers are not asked.
+Everything here is pure: files are read, servers are not asked. `omni.templates` of a client does that.
 """
 
 from __future__ import annotations
 
 from omniherd.template.configpatch import check_config_patch, sanitize_config_patch
+from omniherd.template.dangers import Danger, dangers
 from omniherd.template.diff import resource_diff, text_diff
 from omniherd.template.files import Files
+from omniherd.template.fleet import Fleet, ResourceFile, read_fleet
+from omniherd.template.ignoring import Ignore
 from omniherd.template.loading import Dialect
 from omniherd.template.models import (
     BackupConfiguration,
@@ -37,6 +40,7 @@ from omniherd.template.models import (
     Talos,
     Workers,
 )
+from omniherd.template.plan_files import FleetPlan, PlanPart, load_plan, save_plan
 from omniherd.template.planning import (
     Plan,
     Step,
@@ -44,6 +48,7 @@ from omniherd.template.planning import (
     actual_resources,
     labelled_types,
     plan_delete,
+    plan_resources,
     plan_sync,
     wanted_ids,
 )
@@ -56,11 +61,15 @@ __all__ = [
     "BootstrapSpec",
     "Cluster",
     "ControlPlane",
+    "Danger",
     "Dialect",
     "Document",
     "Features",
     "Files",
+    "Fleet",
+    "FleetPlan",
     "HealthCheck",
+    "Ignore",
     "Inline",
     "Install",
     "Kubernetes",
@@ -70,7 +79,9 @@ __all__ = [
     "Patch",
     "Place",
     "Plan",
+    "PlanPart",
     "Problem",
+    "ResourceFile",
     "Rolling",
     "Step",
     "Strategy",
@@ -81,16 +92,21 @@ __all__ = [
     "Workers",
     "actual_resources",
     "check_config_patch",
+    "dangers",
     "export",
     "labelled_types",
     "load",
+    "load_plan",
     "loads",
     "plan_delete",
+    "plan_resources",
     "plan_sync",
+    "read_fleet",
     "render_resource",
     "render_resources",
     "resource_diff",
     "sanitize_config_patch",
+    "save_plan",
     "text_diff",
     "wanted_ids",
 ]

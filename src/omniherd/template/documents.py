@@ -60,7 +60,8 @@ class Source:
     def place(self, node: Any) -> Place:
         """Return where a node begins."""
         mark = node.start_mark
-        return Place(self.name, int(mark.line) + 1, int(mark.column) + 1)
+        # Documents of an overlay have parts of other files.
+        return Place(getattr(node, "file", self.name), int(mark.line) + 1, int(mark.column) + 1)
 
     def documents(self) -> Iterator[SourceDocument]:
         """Yield the documents one by one.

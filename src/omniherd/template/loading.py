@@ -11,9 +11,12 @@ from omniherd.template.decoding import Decoder
 from omniherd.template.documents import Source, SourceDocument, syntax_text
 from omniherd.template.files import FileRefused, Files
 from omniherd.template.language import DIALECTS, KINDS, NEWEST, OLDEST
+from omniherd.template.overlays import is_overlay, overlay_documents
 from omniherd.template.problems import Place, Problem, TemplateError, go_quote
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from omniherd.template.models import Document
 
 __all__ = ["Dialect", "read_documents", "read_file"]
@@ -52,13 +55,14 @@ def read_file(path: str | Path, allowed_dir: str | Path | None) -> tuple[bytes, 
     return text, files
 
 
-def read_documents(text: str | bytes, name: str, dialect: Dialect) -> tuple[list[Document], str]:
+def read_documents(text: str | bytes, name: str, dialect: Dialect, files: Files) -> tuple[list[Document], str]:
     """Read the documents of a template.
 
     Args:
         text: The file's content.
         name: The file's name, for findings.
         dialect: The version of the language; `auto` takes the older one unless the template has something newer.
+        files: Where the base of an overlay is looked for.
 
     Returns:
         The models, and the version of the language that they were read in.
@@ -71,23 +75,23 @@ def read_documents(text: str | bytes, name: str, dialect: Dialect) -> tuple[list
     if dialect != "auto":
         if dialect not in DIALECTS:
             raise InputError(f"unknown dialect {go_quote(dialect)}: the dialects are {', '.join(DIALECTS)} and auto")
-        return _read(text, name, dialect), dialect
+        return _read(text, name, dialect, files), dialect
     try:
-        return _read(text, name, OLDEST), OLDEST
+        return _read(text, name, OLDEST, files), OLDEST
     except TemplateError as older:
         try:
-            return _read(text, name, NEWEST), NEWEST
+            return _read(text, name, NEWEST, files), NEWEST
         except TemplateError:
             raise older from None
 
 
-def _read(text: str | bytes, name: str, dialect: str) -> list[Document]:
+def _read(text: str | bytes, name: str, dialect: str, files: Files) -> list[Document]:
     source = Source(text, name)
     found: list[Document] = []
     problems: list[Problem] = []
     message = ""
     try:
-        for document in source.documents():
+        for document in _documents(source, files):
             first, wrong = _document(source, document, dialect, found)
             problems += wrong
             message = message or first
@@ -102,6 +106,19 @@ def _read(text: str | bytes, name: str, dialect: str) -> list[Document]:
     if problems:
         raise TemplateError(message, problems=problems, stage="loading")
     return found
+
+
+def _documents(source: Source, files: Files) -> Iterator[SourceDocument]:
+    """Yield the documents of a template one by one, those of an overlay put together."""
+    documents = source.documents()
+    first = next(documents, None)
+    if first is None:
+        return
+    if is_overlay([first]):
+        yield from overlay_documents(source, [first, *documents], files)
+        return
+    yield first
+    yield from documents
 
 
 def _document(

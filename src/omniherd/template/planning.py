@@ -15,10 +15,20 @@ from omniherd.template.language import OLDEST
 from omniherd.template.problems import TemplateError, go_quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["Plan", "Step", "Update", "actual_resources", "labelled_types", "plan_delete", "plan_sync", "wanted_ids"]
+__all__ = [
+    "Plan",
+    "Step",
+    "Update",
+    "actual_resources",
+    "labelled_types",
+    "plan_delete",
+    "plan_resources",
+    "plan_sync",
+    "wanted_ids",
+]
 
 AnyResource: TypeAlias = Resource[Any]
 Key: TypeAlias = tuple[str, str, str]
@@ -149,12 +159,14 @@ class Plan:
         updates: Resources to update, in order.
         destroys: Resources to tear down and destroy, phase after phase.
         dialect: The version of Omni whose fields diffs show.
+        basis: The versions of the resources that were there and that the template is answerable for, by their keys.
     """
 
     creates: tuple[AnyResource, ...] = ()
     updates: tuple[Update, ...] = ()
     destroys: tuple[tuple[AnyResource, ...], ...] = ()
     dialect: str = field(default=OLDEST, compare=False)
+    basis: Mapping[Key, int | None] = field(default_factory=dict[Key, "int | None"], compare=False, repr=False)
 
     @property
     def empty(self) -> bool:
@@ -256,7 +268,7 @@ def plan_sync(
             # omnictl takes it away from the other cluster without a word.
             raise _taken(old)
         new = _with_history(new, old)
-        if not _equal(old, new):
+        if not same_content(old, new):
             updates.append(Update(old, new))
     owned = {one.key: one for one in there}
     for one in pending.values():
@@ -268,6 +280,7 @@ def plan_sync(
         tuple(sorted(updates, key=lambda one: _order(one.new))),
         _phases(gone),
         dialect,
+        _versions(actual),
     )
 
 
@@ -284,10 +297,43 @@ def plan_delete(cluster: str, world: Iterable[AnyResource], *, dialect: str = OL
     """
     updates: list[Update] = []
     gone: list[AnyResource] = []
-    for old in actual_resources(cluster, (), world, dialect=dialect):
+    actual = actual_resources(cluster, (), world, dialect=dialect)
+    for old in actual:
         _let_go(old, cluster, set(), updates, gone)
     # omnictl leaves these in the order in which they were found.
-    return Plan((), tuple(updates), _phases(gone), dialect)
+    return Plan((), tuple(updates), _phases(gone), dialect, _versions(actual))
+
+
+def plan_resources(expected: Sequence[AnyResource], world: Iterable[AnyResource], *, dialect: str = OLDEST) -> Plan:
+    """Plan what creates or changes resources that belong to no template. Nothing else is touched.
+
+    Args:
+        expected: The resources, in the order in which they are to be created.
+        world: Resources that are there; others may be among them.
+        dialect: The version of Omni.
+
+    Raises:
+        TemplateError: A resource belongs to a controller.
+    """
+    by_key = {one.key: one for one in world}
+    creates: list[AnyResource] = []
+    updates: list[Update] = []
+    there = [by_key[one.key] for one in expected if one.key in by_key]
+    for one in expected:
+        old = by_key.get(one.key)
+        if old is None:
+            creates.append(one)
+            continue
+        if old.owner:
+            raise _conflict(f"resource {_shown(old)} belongs to controller {go_quote(old.owner)}", old)
+        new = _with_history(one, old)
+        if not same_content(old, new):
+            updates.append(Update(old, new))
+    return Plan(tuple(creates), tuple(updates), (), dialect, _versions(there))
+
+
+def _versions(resources: Iterable[AnyResource]) -> dict[Key, int | None]:
+    return {one.key: one.version for one in resources}
 
 
 def _shown(resource: AnyResource) -> str:
@@ -337,7 +383,8 @@ def _with_history(new: AnyResource, old: AnyResource) -> AnyResource:
     return fresh
 
 
-def _equal(old: AnyResource, new: AnyResource) -> bool:
+def same_content(old: AnyResource, new: AnyResource) -> bool:
+    """Tell whether two states of a resource differ in nothing that a person could change."""
     return (
         old.owner == new.owner
         and old.phase == new.phase

@@ -156,7 +156,7 @@ def load(path: str | Path, *, allowed_dir: str | Path | None = "./", dialect: Di
     """
     text, files = read_file(path, allowed_dir)
     name = os.fspath(path)
-    documents, used = read_documents(text, name, dialect)
+    documents, used = read_documents(text, name, dialect, files)
     return Template(documents, files, used, name)
 
 
@@ -180,8 +180,9 @@ def loads(
     Raises:
         TemplateError: The text is no template; `problems` has every finding with its place.
     """
-    documents, used = read_documents(text, name, dialect)
-    return Template(documents, Files.beside(folder, allowed_dir), used, name)
+    files = Files.beside(folder, allowed_dir)
+    documents, used = read_documents(text, name, dialect, files)
+    return Template(documents, files, used, name)
 
 
 def export(
