@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import generate_parity
 import generate_resources
 import generate_sync
 import generate_wire
@@ -39,6 +40,7 @@ def main() -> int:
     outputs |= {package / "wire" / name: data for name, data in generate_wire.render(compile_protos()).items()}
     outputs |= {package / name: data for name, data in generate_resources.render(ROOT).items()}
     outputs |= {ROOT / name: data for name, data in generate_sync.render(ROOT).items()}
+    outputs |= {ROOT / name: data for name, data in generate_parity.render().items()}
 
     generated_folders = [package / "wire", package / "_sync"]
     stale = [

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSIONS = {"kubernetes_version": "1.34.3", "talos_version": "1.12.7"}
+LOCKED = "omni.sidero.dev/locked"
 CONNECTED = {"omni.sidero.dev/connected": ""}
 
 
@@ -36,9 +37,13 @@ def machine_set(ident: str, phase: int, *, ready: bool, labels: dict[str, str] |
     return MachineSetStatus(ident, spec=spec, labels=labels or {})
 
 
-def member(ident: str, group: str, spec: dict[str, Any], **labels: str) -> ClusterMachineStatus:
+def member(
+    ident: str, group: str, spec: dict[str, Any], annotations: dict[str, str] | None = None, **labels: str
+) -> ClusterMachineStatus:
     named = {f"omni.sidero.dev/{key.replace('_', '-')}": value for key, value in labels.items()}
-    return ClusterMachineStatus(ident, spec=spec, labels={"omni.sidero.dev/machine-set": group, **named})
+    return ClusterMachineStatus(
+        ident, spec=spec, labels={"omni.sidero.dev/machine-set": group, **named}, annotations=annotations or {}
+    )
 
 
 def parts(phase: int = 3, *, ready: bool = True, sets_ready: bool = True, upgrade: int = 2) -> Parts:
@@ -56,7 +61,7 @@ def parts(phase: int = 3, *, ready: bool = True, sets_ready: bool = True, upgrad
         [KubernetesUpgradeStatus("lab", spec={"phase": upgrade, "step": "now"})],
         [TalosUpgradeStatus("lab", spec={"phase": 2})],
         [
-            member("m2", "lab-workers", {"stage": 2, "config_apply_status": 3}, locked=""),
+            member("m2", "lab-workers", {"stage": 2, "config_apply_status": 3}, annotations={LOCKED: ""}),
             member(
                 "m1",
                 "lab-workers",
@@ -67,8 +72,9 @@ def parts(phase: int = 3, *, ready: bool = True, sets_ready: bool = True, upgrad
             member(
                 "c1",
                 "lab-control-planes",
-                {"stage": 4, "config_up_to_date": True, "config_apply_status": 1},
+                {"stage": 4, "config_up_to_date": True, "config_apply_status": 3},
                 connected="",
+                locked_update="",
             ),
         ],
     )
@@ -78,13 +84,13 @@ def test_the_tree() -> None:
     assert tree(parts()) == (
         'Cluster "lab" RUNNING Ready (2/3) (healthy/total)\n'
         "├── Kubernetes Upgrade Done now\n"
-        "├── Talos Upgrade Done\n"
+        "├── Talos Upgrade Done \n"
         '├── Control Plane "lab-control-planes" Running Ready (1/2)\n'
         "│   ├── Load Balancer Ready\n"
         "│   ├── Status Checks Failing: [Etcd]\n"
         '│   └── Machine "c1" RUNNING Not Ready Pending Config Update\n'
         '├── Workers "lab-workers" Running Ready (1/2)\n'
-        '│   ├── Machine "m1" (w1) RUNNING Ready\n'
+        '│   ├── Machine "m1"(w1) RUNNING Ready\n'
         '│   └── Machine "m2" INSTALLING Unreachable Locked Config Outdated Config Apply Failed\n'
         '└── Additional Workers "lab-gpu" Running Ready (1/2)\n'
     )
@@ -102,6 +108,7 @@ def test_what_healthy_means() -> None:
     ("line", "form", "shown"),
     [
         (b'{"msg":"up\\n","clock":1500000,"facility":"kern"}', "dmesg", b"[    1.500000] kern: up\n"),
+        (b'{"clock":5,"msg":"a\\nb\\n"}', "dmesg", b"[    0.000005] : a\n[    0.000005] b\n"),
         (b'{"msg":"up"}', "raw", b'{"msg":"up"}\n'),
         (b'{"msg":"up","talos-level":"info","talos-time":"T","seq":3}', "omni", b"T INFO  up seq=3\n"),
         (b"no json", "dmesg", b"no json\n"),
@@ -202,3 +209,12 @@ def test_locks_are_refused_when_reading_only(tmp_path: Path) -> None:
         code, out, err = shell(*words)
         assert (code, out) == (1, "")
         assert err.startswith("Error: read-only: "), err
+
+
+def test_a_log_format_that_does_not_exist_is_told(shell: Shell, server: Emulator) -> None:
+    with server.connect() as omni:
+        machine = omni.machines.find("fra-worker-1").id
+    code, out, err = shell("machine-logs", machine, "--log-format", "fancy")
+    assert (code, err) == (0, 'warning: there is no log format "fancy", lines are printed as they are\n')
+    assert out == shell("machine-logs", machine)[1]
+    assert out

@@ -15,17 +15,14 @@ _MACHINE_SET = "omni.sidero.dev/machine-set"
 _CONTROL_PLANE = "omni.sidero.dev/role-controlplane"
 _CONNECTED = "omni.sidero.dev/connected"
 _LOCKED = "omni.sidero.dev/locked"
+_UPDATE_LOCKED = "omni.sidero.dev/locked-update"
 _NODE_NAME = "omni.sidero.dev/node-name"
 # Values of the specs' enums.
-_CLUSTER_RUNNING, _SET_RUNNING, _DONE, _STAGE_RUNNING, _CONDITION_NOT_READY, _APPLY_PENDING, _APPLY_FAILED = (
-    3,
-    3,
-    2,
-    4,
-    2,
-    1,
-    3,
-)
+_CLUSTER_RUNNING = _SET_RUNNING = 3
+_DONE = 2
+_STAGE_RUNNING = 4
+_CONDITION_NOT_READY = 2
+_APPLY_FAILED = 3
 
 
 class Parts(NamedTuple):
@@ -66,7 +63,8 @@ def tree(parts: Parts) -> str:
     cluster = parts.cluster
     children: list[tuple[str, list[str]]] = []
     for title, upgrades in (("Kubernetes Upgrade", parts.kubernetes), ("Talos Upgrade", parts.talos)):
-        children += [(f"{title} {_word(one.spec, 'phase')} {one.spec.step}".rstrip(), []) for one in upgrades]
+        # A blank stands at the end where there is no step, as in omnictl's tree.
+        children += [(f"{title} {_word(one.spec, 'phase')} {one.spec.step}", []) for one in upgrades]
     for one in sorted(parts.sets, key=lambda one: _rank(cluster.id, one)):
         children.append(
             (f"{_title(cluster.id, one)} {_word(one.spec, 'phase')} {_counts(one.spec)}", _below(parts, one))
@@ -125,16 +123,16 @@ def _checks(status: Resource[Any]) -> str:
 def _machine(status: Resource[Any]) -> str:
     spec = status.spec
     name = status.labels.get(_NODE_NAME, "")
-    words = [f'Machine "{status.id}"{f" ({name})" if name else ""} {_word(spec, "stage")}']
+    words = [f'Machine "{status.id}"{f"({name})" if name else ""} {_word(spec, "stage")}']
     if spec.stage == _STAGE_RUNNING:
         words.append(_ready(spec.ready))
     if _CONNECTED not in status.labels:
         words.append("Unreachable")
-    if _LOCKED in status.labels or _LOCKED in status.annotations:
+    if _LOCKED in status.annotations:
         words.append("Locked")
     if not spec.config_up_to_date:
         words.append("Config Outdated")
-    if spec.config_apply_status == _APPLY_PENDING:
+    if _UPDATE_LOCKED in status.labels:
         words.append("Pending Config Update")
     elif spec.config_apply_status == _APPLY_FAILED:
         words.append("Config Apply Failed")

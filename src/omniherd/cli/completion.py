@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -136,7 +135,7 @@ def locate(words: Iterable[str]) -> Context:
 
 
 def _command(node: Entry) -> Command:
-    made = getattr(importlib.import_module(f"omniherd.cli.{node.module}"), node.attribute)
+    made = node.load()
     assert isinstance(made, Command)  # noqa: S101 - what the table names are commands
     return made
 

@@ -67,11 +67,11 @@ def _id(omni: Omni, name: str) -> str:
 def _connect(omni: Omni, name: str, tunnel: bool | None) -> None:
     from omniherd.resources import Machine
 
-    ident = _id(omni, name)
     try:
+        ident = _id(omni, name)
         omni.get(Machine, ident)
     except NotFound:
-        raise InputError(f"machine with id {ident} doesn't exist") from None
+        raise InputError(f"machine with id {name} doesn't exist") from None
     changed = omni.machines.set_grpc_tunnel(ident, tunnel)
     if changed or tunnel is None:
         _say(_DONE[tunnel].format(name))

@@ -57,11 +57,15 @@ def audit_log(**values: Any) -> None:
 @command(minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="MACHINE")
 @flag("-f", "--follow", help="go on with new lines until Ctrl-C")
-@option("--log-format", type=Choice(_FORMATS), default="raw", metavar="FORMAT", help="raw, omni or dmesg")
+@option("--log-format", default="raw", metavar="FORMAT", help="raw, omni or dmesg")
 @option("--tail", type=int, default=-1, metavar="COUNT", help="the last lines to begin with, all by default")
 def machine_logs(**values: Any) -> None:
     """Print the log of a machine. A name, hostname or address will do in place of the machine's id."""
     settings = Settings(values)
+    form = values["log_format"]
+    if form not in _FORMATS:
+        sys.stderr.write(f'warning: there is no log format "{form}", lines are printed as they are\n')
+        form = "raw"
     machine: str = values["words"][0]
     with connected(settings) as omni:
         from omniherd._core.nodes import is_machine_id
@@ -74,7 +78,7 @@ def machine_logs(**values: Any) -> None:
                     ident = omni.machines.find(machine).id
             with omni.management.machine_logs(ident, follow=values["follow"], tail_lines=values["tail"]) as lines:
                 for line in lines:
-                    sys.stdout.buffer.write(log_line(line, values["log_format"]))
+                    sys.stdout.buffer.write(log_line(line, form))
                     sys.stdout.buffer.flush()
         except KeyboardInterrupt:
             if not values["follow"]:
@@ -90,21 +94,23 @@ def log_line(line: bytes, form: str) -> bytes:
 
     Args:
         line: A JSON object, as the server sent it.
-        form: `raw` for the line as it is; `dmesg` for the kernel's way, `[seconds] facility: text`; `omni` for time,
-            level and text.
+        form: `raw` for the line as it is; `dmesg` for the kernel's way, `[seconds] facility: text`, with what is not
+            in the line left empty; `omni` for time, level and text.
     """
     if form == "raw":
         return line + b"\n"
     try:
         held: Any = json.loads(line)
-        text = str(held["msg"]).rstrip("\n")
+        text = str(held["msg"]).removesuffix("\n")
     except (ValueError, KeyError, TypeError):
         # Whatever a machine sent is shown rather than lost.
         return line + b"\n"
     if form == "dmesg":
         clock = held.get("clock")
-        seconds = int(clock) / 1e6 if isinstance(clock, (int, float)) else 0.0
-        return f"[{seconds:12.6f}] {held.get('facility', 'kern')}: {text}\n".encode()
+        seconds, micros = divmod(int(clock) if isinstance(clock, (int, float)) else 0, 1_000_000)
+        first, *more = text.split("\n")
+        shown = [f"{held.get('facility', '')}: {first}", *more]
+        return "".join(f"[{seconds:5d}.{micros:06d}] {part}\n" for part in shown).encode()
     fields = {key: value for key, value in held.items() if key not in {"msg", "talos-level", "talos-time"}}
     rest = " ".join(f"{key}={json.dumps(value)}" for key, value in sorted(fields.items()))
     head = f"{held.get('talos-time', '-')} {str(held.get('talos-level', '-')).upper():5} {text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
@@ -33,7 +32,7 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
     # Python turns SIGINT into KeyboardInterrupt; SIGTERM ends a command the same way, so that streams are closed.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        command: click.Command = getattr(importlib.import_module(f"omniherd.cli.{found.module}"), found.attribute)
+        command: click.Command = found.load()
         with command.make_context(path, words) as context:
             command.invoke(context)
             sys.stdout.flush()

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+# What type checkers take for true; importing `typing` would cost a fifth of what `--help` may take.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["ROOT", "Entry"]
 
 
@@ -38,6 +43,12 @@ class Entry:
         self.aliases = aliases
         self.children = {child.name: child for child in children}
         self.valued = valued
+
+    def load(self) -> Any:
+        """Import the command's module and return the command."""
+        import importlib
+
+        return getattr(importlib.import_module(f"omniherd.cli.{self.module}"), self.attribute)
 
     def find(self, word: str) -> Entry | None:
         """Return the command of a group by its name or an alias."""
@@ -171,6 +182,7 @@ ROOT = Entry(
         ),
         Entry("create", "Create resources from YAML files; existing ones are left alone", "apply:create"),
         Entry("delete", "Delete resources and wait until they are gone", "delete:delete", aliases=("d",)),
+        Entry("docs", "Write the help of every command to a file", "docs:docs"),
         Entry("download", "Download an image by its name; see media", "media:download_medium"),
         Entry("edit", "Edit resources in an editor", "edit:edit"),
         Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
