@@ -85,7 +85,7 @@ class Player:
             return [(key, value) for key, value in step["metadata_sent"]]
         if not step.get("signed"):
             return sent
-        return sign_headers(self.key(step["as"]), step["rpc"], sent, int(time.time()))
+        return [*sent, *sign_headers(self.key(step["as"]), step["rpc"], sent, int(time.time()))]
 
     def request_bytes(self, rpc, request):
         if isinstance(request, dict) and "@raw_base64" in request:

@@ -54,6 +54,7 @@ def _seed(source: str | None) -> str | list[bytes] | None:
 @option("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="loopback address; port 0 picks a free one")
 @option("--ready-file", metavar="FILE", help="write the environment lines there once it serves")
 @flag("--no-fleet", help="start empty")
+@flag("--hosted", help="refuse ResourceService as the hosted service does, with HTTP status 405")
 @flag("--any-type", help="admit resource types that Omni does not have")
 @option("--data", metavar="FILE", help="keep everything in a file, and go on from it")
 @option("--seed-from", metavar="FILE|CONTEXT", help="start with what a file has, or a copy of a real server's state")
@@ -76,6 +77,7 @@ def emulator(**values: Any) -> None:
             host=host,
             port=port,
             any_type=values["any_type"],
+            resource_service=not values["hosted"],
             data=values["data"] or None,
             seed_from=_seed(values["seed_from"]),
         ) as server:

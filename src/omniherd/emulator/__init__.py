@@ -53,6 +53,8 @@ class Emulator:
             them from a real server. People and keys are left out.
         eula_accepted: Whether the licence is accepted already, as on every server in use; a server without that
             refuses all other calls.
+        resource_service: Whether ResourceService is there, as on a server of one's own; on the hosted service every
+            call of it ends with HTTP status 405.
 
     Attributes:
         store: The state, for tests that want to look or change behind the API.
@@ -87,6 +89,7 @@ class Emulator:
         data: str | os.PathLike[str] | None = None,
         seed_from: str | os.PathLike[str] | Sequence[bytes] | None = None,
         eula_accepted: bool = True,
+        resource_service: bool = True,
     ) -> None:
         from pathlib import Path
 
@@ -102,6 +105,8 @@ class Emulator:
         from omniherd.emulator.management_service import ManagementService
         from omniherd.emulator.policies import Policies
         from omniherd.emulator.providers import ProviderRules
+        from omniherd.emulator.resources_api import ResourceService
+        from omniherd.emulator.resources_api.hosted import refusing
         from omniherd.emulator.server import Server, read_certificate
         from omniherd.emulator.services.audit_log import AuditLog
         from omniherd.emulator.services.clusters import ClusterCalls
@@ -154,7 +159,10 @@ class Emulator:
             methods.update(part(self.store).methods())
         log = AuditLog(self.store)
         methods = {**log.watching(methods), **log.methods()}
+        methods.update(ResourceService(self.store, methods, validators).methods())
         methods = behind_eula(methods, self.store, lambda: self.endpoint)
+        if not resource_service:
+            methods = refusing(methods)
         pair: tuple[bytes, bytes] | None = None
         if tls is True:
             from omniherd.emulator.certificate import self_signed

@@ -106,6 +106,26 @@ class Stored:
     def __str__(self) -> str:
         return describe(self.type, self.namespace, self.id, self.version)
 
+    @classmethod
+    def of(cls, proto: cosi_resource.Resource) -> Stored:
+        """Return a resource as it came over the wire: version, times, owner and all."""
+        metadata = proto.metadata
+        return cls(
+            metadata.namespace,
+            metadata.type,
+            metadata.id,
+            metadata.version,
+            metadata.owner,
+            metadata.phase,
+            (metadata.created.seconds, metadata.created.nanos),
+            (metadata.updated.seconds, metadata.updated.nanos),
+            tuple(metadata.finalizers),
+            dict(metadata.labels),
+            dict(metadata.annotations),
+            proto.spec.proto_spec,
+            proto.spec.yaml_spec,
+        )
+
     def replace(self, **changes: Any) -> Stored:
         """Return another version with some fields changed."""
         values = {name: getattr(self, name) for name in _FIELDS}

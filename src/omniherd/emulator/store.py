@@ -466,21 +466,7 @@ class Store:
         with self.lock:
             kind = self._kind(metadata.namespace, metadata.type)
             current = kind.resources.get(metadata.id)
-            stored = Stored(
-                metadata.namespace,
-                metadata.type,
-                metadata.id,
-                metadata.version,
-                metadata.owner,
-                metadata.phase,
-                (metadata.created.seconds, metadata.created.nanos),
-                (metadata.updated.seconds, metadata.updated.nanos),
-                tuple(metadata.finalizers),
-                dict(metadata.labels),
-                dict(metadata.annotations),
-                proto.spec.proto_spec,
-                proto.spec.yaml_spec,
-            )
+            stored = Stored.of(proto)
             kind.resources[stored.id] = stored
             kind.sorted_ids = None
             self._record(kind, Event(CREATED if current is None else UPDATED, stored, old=current))

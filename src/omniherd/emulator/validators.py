@@ -79,6 +79,10 @@ class Validators:
             texts.extend(judge("destroy", current, current))
         return texts
 
+    def judges(self, type_name: str) -> bool:
+        """Whether a type has rules of its own."""
+        return type_name in self._judges
+
     def _find(self, name: str, id_: str) -> Stored | None:
         return self._store.find("default", name + _O, id_)
 
