@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 import stat
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode, urljoin
+from urllib.request import Request, urlopen
 
 import pytest
 from recorded_server import recorded_server, steps
@@ -56,19 +61,37 @@ def context(emulator, tmp_path):
 
 
 @pytest.fixture
-def browser(emulator):
-    """What the key's owner does on the login page, which needs an identity provider: the key becomes confirmed."""
+def browser():
+    """What the key's owner does: open the page, and press its button."""
     seen = []
 
     def show(url):
         seen.append(url)
-        id_ = url.rpartition("public-key-id=")[2]
-        spec = emulator.store.find("default", KEY_TYPE, id_).decode()
-        spec.confirmed = True
-        emulator.store.put(KEY_TYPE, id_, spec, owner="KeyPrunerController")
+        status, text = fetch(url)
+        assert status == 200, text
+        status, text = fetch(*form_of(url, text))
+        assert (status, "is logged in" in text) == (200, True), text
 
     show.seen = seen
     return show
+
+
+def fetch(url, fields=None, **headers):
+    """Return status and text of a page."""
+    data = None if fields is None else urlencode(fields).encode()
+    try:
+        with urlopen(Request(url, data, headers), timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def form_of(url, text):
+    """Return where a page's form goes, and what its button sends."""
+    action = re.search(r'<form method="post" action="([^"]+)"', text)[1]
+    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', text)
+    return urljoin(url, unescape(action)), [(name, unescape(value)) for name, value in fields]
 
 
 # --- the whole login --------------------------------------------------------------------------------------------------
@@ -82,7 +105,7 @@ def test_a_person_logs_in(context, browser, emulator):
     path = Path(login.path)
     assert path == context["keys_dir"] / f"lab-{ME}.pgp"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert browser.seen == [f"{emulator.endpoint}/authenticate?flow=cli&public-key-id={login.key.fingerprint}"]
+    assert browser.seen == [f"{emulator.web_endpoint}/authenticate?flow=cli&public-key-id={login.key.fingerprint}"]
     # The key serves the connection at hand, and whoever looks for one afterwards.
     for usable in (ready, resolve(**context)):
         assert usable.problem is None
@@ -108,6 +131,51 @@ def test_a_key_that_nobody_confirms(context):
         assert unconfirmed.problem is None
     with Omni.connect(connection=unconfirmed) as omni, pytest.raises(Unauthenticated):
         omni.get("currentusers", "current")
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_says_what_is_confirmed(context):
+    with Login(resolve(**context)) as login:
+        url = login.start()
+        status, text = fetch(url)
+        assert status == 200
+        assert all(fact in text for fact in (ME, login.key.fingerprint, "Reader", "Valid until"))
+        # Machines that look without pressing the button change nothing.
+        with pytest.raises(WaitTimeout):
+            login.wait(0.1)
+        fetch(*form_of(url, text))
+        login.wait()
+        assert "confirmed before" in fetch(url)[1]
+
+
+def test_pages_of_keys_that_nobody_can_confirm(admin, emulator):
+    status, text = fetch(f"{emulator.web_endpoint}/authenticate?flow=cli&public-key-id=nope")
+    assert (status, "Unknown key" in text) == (404, True)
+    ghost = admin.auth.register_public_key(
+        PGPKey.generate("", "", "svc-ghost@example.com", 3600), "svc-ghost@example.com"
+    )
+    status, text = fetch(ghost.login_url)
+    assert (status, "There is no user svc-ghost@example.com" in text) == (403, True)
+    status, text = fetch(ghost.login_url, {"public-key-id": ghost.public_key_id})
+    assert (status, "is not authorized for this instance" in text) == (403, True)
+    # Somebody who came later gets no key that was there before.
+    admin.management.create_user("svc-ghost@example.com", "Reader")
+    assert fetch(ghost.login_url, {"public-key-id": ghost.public_key_id})[0] == 403
+
+
+def test_forms_of_other_sites_are_refused(admin, emulator):
+    told = admin.auth.register_public_key(PGPKey.generate("", "", ME, 3600), ME)
+    fields = {"public-key-id": told.public_key_id}
+    assert fetch(told.login_url, fields, Origin="https://evil.example.com")[0] == 403
+    assert not emulator.store.find("default", KEY_TYPE, told.public_key_id).decode().confirmed
+    assert fetch(told.login_url, fields, Origin=emulator.web_endpoint)[0] == 200
+
+
+def test_names_are_not_markup(admin, emulator):
+    url = f"{emulator.web_endpoint}/authenticate?flow=cli&public-key-id={quote('<script>')}"
+    assert "<script>" not in fetch(url)[1]
 
 
 def test_an_expired_key_makes_room(context, browser):

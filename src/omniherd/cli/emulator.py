@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import click
+
 from omniherd.cli.connection import Settings
 from omniherd.cli.flags import command, flag, option
 from omniherd.errors import InputError
@@ -54,6 +56,8 @@ def _seed(source: str | None) -> str | list[bytes] | None:
 @option("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="loopback address; port 0 picks a free one")
 @option("--ready-file", metavar="FILE", help="write the environment lines there once it serves")
 @flag("--no-fleet", help="start empty")
+@option("--web-port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="JSON gateway and login page")
+@flag("--single-port", help="serve those on the port of --listen, too, as real servers do; slower")
 @flag("--hosted", help="refuse ResourceService as the hosted service does, with HTTP status 405")
 @flag("--any-type", help="admit resource types that Omni does not have")
 @option("--data", metavar="FILE", help="keep everything in a file, and go on from it")
@@ -78,6 +82,8 @@ def emulator(**values: Any) -> None:
             port=port,
             any_type=values["any_type"],
             resource_service=not values["hosted"],
+            web_port=values["web_port"],
+            single_port=values["single_port"],
             data=values["data"] or None,
             seed_from=_seed(values["seed_from"]),
         ) as server:
@@ -86,7 +92,7 @@ def emulator(**values: Any) -> None:
                 write_atomic(values["ready_file"], text, 0o600)
             sys.stdout.write("".join(f"export {line}\n" for line in text.splitlines()))
             sys.stdout.flush()
-            sys.stderr.write(f"serving on {server.endpoint}; stop with Ctrl-C\n")
+            sys.stderr.write(f"serving on {server.endpoint}, pages on {server.web_endpoint}; stop with Ctrl-C\n")
             done.wait()
     finally:
         for number, handler in before.items():

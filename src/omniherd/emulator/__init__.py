@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.persistence import Journal
     from omniherd.emulator.server import Server
     from omniherd.emulator.store import Clock, Store
+    from omniherd.emulator.web import Front
 
 __all__ = ["Emulator"]
 
@@ -55,6 +56,9 @@ class Emulator:
             refuses all other calls.
         resource_service: Whether ResourceService is there, as on a server of one's own; on the hosted service every
             call of it ends with HTTP status 405.
+        web_port: The port of the JSON gateway and the login page, 0 for a free one.
+        single_port: Whether HTTP is served on `port`, too, as real servers do. Every byte then passes through Python on
+            its way to gRPC, which is slower.
 
     Attributes:
         store: The state, for tests that want to look or change behind the API.
@@ -90,6 +94,8 @@ class Emulator:
         seed_from: str | os.PathLike[str] | Sequence[bytes] | None = None,
         eula_accepted: bool = True,
         resource_service: bool = True,
+        web_port: int = 0,
+        single_port: bool = False,
     ) -> None:
         from pathlib import Path
 
@@ -116,6 +122,7 @@ class Emulator:
         from omniherd.emulator.store import Store
         from omniherd.emulator.validators import Validators
         from omniherd.emulator.virtual import Virtual
+        from omniherd.emulator.web import Front, Site
 
         self._host = host
         self._tls = bool(tls)
@@ -153,14 +160,14 @@ class Emulator:
         )
         accounts = Accounts(self.store, self._keyring, validators)
         management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
-        auth = AuthService(self.store, self._keyring, lambda: self.endpoint)
+        auth = AuthService(self.store, self._keyring, lambda: self.web_endpoint)
         methods = {**state.methods(), **management.methods(), **auth.methods()}
         for part in (MachineCalls, ClusterCalls, SchematicCalls):
             methods.update(part(self.store).methods())
         log = AuditLog(self.store)
         methods = {**log.watching(methods), **log.methods()}
         methods.update(ResourceService(self.store, methods, validators).methods())
-        methods = behind_eula(methods, self.store, lambda: self.endpoint)
+        methods = behind_eula(methods, self.store, lambda: self.web_endpoint)
         if not resource_service:
             methods = refusing(methods)
         pair: tuple[bytes, bytes] | None = None
@@ -172,7 +179,20 @@ class Emulator:
             pair = read_certificate(Path(tls[0]), Path(tls[1]))
         self.certificate = b"" if pair is None else pair[0]
         self._answered = frozenset(methods)
-        self._server: Server = Server(methods, self._keyring, host, port, pair, faults=self.faults)
+        inner = None if single_port else pair
+        self._server: Server = Server(
+            methods, self._keyring, host, 0 if single_port else port, inner, faults=self.faults
+        )
+        site = Site(self._server, self.store, auth, hosted=not resource_service)
+        self._single_port = single_port
+        self._front: Front = Front(
+            site.answer,
+            host,
+            port if single_port else web_port,
+            pair,
+            backend=(lambda: self._server.port) if single_port else None,
+        )
+        self._server.companions.append(self._front)
         kept = {} if self._journal is None else self._journal.facts
         self.service_account_key = kept.get(_KEY) or self._keyring.add_account("automation", "Admin")
         if self._journal is not None:
@@ -181,13 +201,21 @@ class Emulator:
     @property
     def port(self) -> int:
         """The port that it serves on, 0 before the start."""
-        return self._server.port
+        return self._front.port if self._single_port else self._server.port
 
     @property
     def endpoint(self) -> str:
         """The address for clients, `http://127.0.0.1:PORT`."""
+        return self._url(self.port)
+
+    @property
+    def web_endpoint(self) -> str:
+        """The address of the JSON gateway (`/api/`) and of the login page."""
+        return self._url(self._front.port)
+
+    def _url(self, port: int) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'https' if self._tls else 'http'}://{host}:{self._server.port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
     def answered(self) -> frozenset[str]:
         """Return the paths of the calls that it answers, at least in part; all others end with UNIMPLEMENTED."""

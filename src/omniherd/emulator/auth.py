@@ -103,6 +103,11 @@ class Keyring:
         user = None if found is None else self._store.find("default", USER, found.decode().user_id)
         return "None" if user is None else str(user.decode().role)
 
+    def labels_of(self, identity: str) -> dict[str, str]:
+        """Return the labels of an identity's keys, none for one that is not there."""
+        found = self._store.find("default", IDENTITY, identity)
+        return {USER_ID_LABEL: found.labels.get(USER_ID_LABEL, "")} if found is not None else {}
+
     def add_key(
         self, key: PublicKey, identity: str, role: str, *, confirmed: bool = True, owner: str = "", text: str = ""
     ) -> None:
@@ -132,8 +137,7 @@ class Keyring:
         )
         if key.expires is not None:
             spec.expiration.seconds = int(key.expires.timestamp())  # type: ignore[attr-defined]
-        found = self._store.find("default", IDENTITY, identity)
-        labels = {USER_ID_LABEL: found.labels.get(USER_ID_LABEL, "")} if found is not None else {}
+        labels = self.labels_of(identity)
         with self._store.lock:
             if self._store.find("default", PUBLIC_KEY, key.fingerprint) is not None:
                 raise StateError(

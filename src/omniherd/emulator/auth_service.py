@@ -10,7 +10,7 @@ from urllib.parse import quote
 from omniherd._core.pool import message
 from omniherd.emulator.access_table import ROLES
 from omniherd.emulator.accounts import read_public_key
-from omniherd.emulator.names import PUBLIC_KEY, USER_ID_LABEL
+from omniherd.emulator.names import IDENTITY, PUBLIC_KEY, USER_ID_LABEL
 from omniherd.emulator.records import StateError, missing
 from omniherd.emulator.store import WatchOptions
 
@@ -96,7 +96,7 @@ class AuthService:
             "type": _PLAIN,
             "expiration": key.not_after,
         }
-        self._store.put(PUBLIC_KEY, id_, spec, owner=KEY_OWNER)
+        self._store.put(PUBLIC_KEY, id_, spec, owner=KEY_OWNER, labels=self._keyring.labels_of(identity))
         return id_
 
     def _now(self) -> float:
@@ -120,6 +120,32 @@ class AuthService:
         """Answer ConfirmPublicKey: it takes the token of a login, and nobody logs in here by one."""
         call.refuse_token()
         raise StateError("UNKNOWN", "unauthenticated: missing verified email")
+
+    def confirm_key(self, public_key_id: str, email: str) -> None:
+        """Confirm a key as a person who has proved to be one, as the login page does it.
+
+        Args:
+            public_key_id: The key's id.
+            email: Whose e-mail address was proved.
+
+        Raises:
+            StateError: There is no such person or key, or the key is somebody else's.
+        """
+        if not public_key_id:
+            raise StateError("INVALID_ARGUMENT", "public key id is required")
+        identity = self._store.find("default", IDENTITY, email)
+        if identity is None:
+            raise StateError("PERMISSION_DENIED", f'The identity "{email}" is not authorized for this instance')
+        with self._store.lock:
+            key = self._store.find("default", PUBLIC_KEY, public_key_id)
+            if key is None:
+                raise StateError("PERMISSION_DENIED", "permission denied")
+            if key.labels.get(USER_ID_LABEL) != identity.decode().user_id:
+                raise StateError("UNKNOWN", "public key <> id mismatch")
+            spec = key.decode()
+            if not spec.confirmed:
+                spec.confirmed = True
+                self._store.put(PUBLIC_KEY, key.id, spec, owner=key.owner)
 
     async def revoke(self, call: Incoming, request: Any) -> bytes:
         """Answer RevokePublicKey."""

@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from omniherd.emulator.faults import Faults
@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from omniherd.emulator.auth import Keyring
     from omniherd.emulator.faults import Meeting
 
-__all__ = ["Bell", "Incoming", "Method", "Server", "StreamMethod", "UnaryMethod"]
+__all__ = [
+    "MESSAGE_LIMIT",
+    "SERVICES",
+    "Bell",
+    "Companion",
+    "Incoming",
+    "Method",
+    "Server",
+    "StreamMethod",
+    "UnaryMethod",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +44,7 @@ MESSAGE_LIMIT = 32 * 1024 * 1024
 STREAM_LIMIT = 250
 
 # What a server has itself; services of Talos are reached with metadata that leads to a node, else they are unknown.
-_SERVICES = frozenset(
+SERVICES = frozenset(
     {
         "auth.AuthService",
         "cosi.resource.State",
@@ -141,6 +151,16 @@ class Incoming:
         return next((value for key, value in self.metadata if key == name), None)
 
 
+class Companion(Protocol):
+    """What serves beside gRPC, in the same loop."""
+
+    async def start(self) -> None:
+        """Serve; an `OSError` is told to who starts the server."""
+
+    async def stop(self) -> None:
+        """End."""
+
+
 Send = Callable[[bytes], Awaitable[None]]
 UnaryMethod = Callable[[Incoming, Any], Awaitable["Message | bytes"]]
 StreamMethod = Callable[[Incoming, Any, Send], Awaitable[None]]
@@ -158,6 +178,10 @@ class Server:
         port: The port, 0 for a free one.
         certificate: Certificate chain and key, PEM, for TLS; None for plain text.
         faults: The faults that calls meet.
+
+    Attributes:
+        companions: What serves beside it, from its start to its end.
+        port: The port, 0 before the start.
 
     Raises:
         ConfigError: The host is not a loopback address, or the port is taken.
@@ -186,6 +210,7 @@ class Server:
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._bells: WeakSet[Bell] = WeakSet()
+        self.companions: list[Companion] = []
         self.port = 0
 
     @property
@@ -196,6 +221,8 @@ class Server:
 
     def start(self) -> None:
         """Serve; returns when calls can come."""
+        self._started.clear()
+        self._failure = None
         self._thread = threading.Thread(target=self._run, name="omniherd-emulator", daemon=True)
         self._thread.start()
         self._started.wait()
@@ -252,10 +279,18 @@ class Server:
             chain, key = self._certificate
             self.port = server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)]))
         await server.start()
+        try:
+            for companion in self.companions:
+                await companion.start()
+        except OSError:
+            await server.stop(None)
+            raise
         self._started.set()
         await self._stop.wait()
         for bell in tuple(self._bells):
             bell.close()
+        for companion in self.companions:
+            await companion.stop()
         await server.stop(_GRACE)
         # Their last steps are still to come; the loop's end would cancel them, and grpc would log that.
         rest = asyncio.all_tasks() - {asyncio.current_task()}
@@ -266,7 +301,15 @@ class Server:
 
     def incoming(self, path: str, context: Any) -> Incoming:
         """Return the call of a context."""
-        metadata = [(str(key), value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
+        metadata = context.invocation_metadata() or ()
+        return self.call(path, [(str(key), value) for key, value in metadata if isinstance(value, str)])
+
+    def call(self, path: str, metadata: Sequence[tuple[str, str]]) -> Incoming:
+        """Return a call with its metadata, by whatever way it came.
+
+        Raises:
+            StateError: It is meant for a node that cannot be reached.
+        """
         call = Incoming(path, metadata, self._keyring, self._bells)
         lead_to_nodes(call)
         return call
@@ -314,7 +357,7 @@ def _check_loopback(host: str) -> None:
 
 def _unknown(path: str) -> str:
     service, _, method = path.removeprefix("/").rpartition("/")
-    if service in _SERVICES:
+    if service in SERVICES:
         return f"unknown method {method} for service {service}"
     return f"unknown service {service}"
 
@@ -381,7 +424,7 @@ def _handler(server: Server) -> Any:
         return handlers.unary_stream_rpc_method_handler(serve)
 
     def refused(path: str) -> Any:
-        known = path in CALLS and path.removeprefix("/").partition("/")[0] in _SERVICES
+        known = path in CALLS and path.removeprefix("/").partition("/")[0] in SERVICES
         text = f"{path} is not emulated" if known else _unknown(path)
 
         async def serve(_requests: Any, context: Any) -> None:

@@ -17,14 +17,20 @@ _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in
 _LARGEST_PLAIN = 1e21
 
 
-def write(message: Message) -> str:
-    """Return a message as JSON; `<`, `>` and `&` are escaped, as wherever Go puts JSON into JSON."""
-    return compact(_plain(message))
+def write(message: Message, *, escape: bool = True) -> str:
+    """Return a message as JSON.
+
+    Args:
+        message: The message.
+        escape: Whether `<`, `>` and `&` are escaped, as wherever Go puts JSON into JSON.
+    """
+    return compact(_plain(message), escape=escape)
 
 
-def compact(value: Any) -> str:
+def compact(value: Any, *, escape: bool = True) -> str:
     """Return plain data as JSON without blanks, mappings in their order."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).translate(_ESCAPES)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.translate(_ESCAPES) if escape else text
 
 
 def _plain(message: Any) -> Any:

@@ -154,12 +154,12 @@ class ResourceService:
         self._runtime(call, writes=writes)
 
     def _runtime(self, call: Incoming, *, writes: bool = False) -> None:
+        _ = call.principal
         runtime = call.header("runtime")
         if runtime not in _RUNTIMES:
             raise StateError("INVALID_ARGUMENT", "missing runtime metadata")
         if runtime == "Omni":
             return
-        _ = call.principal
         if writes:
             raise StateError("UNIMPLEMENTED", "not implemented")
         cluster = call.header("cluster") or call.header("context") or ""
