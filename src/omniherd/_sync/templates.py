@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from omniherd._backend import sync as backend
 from omniherd._sync.reading import WAIT_TIMEOUT
 from omniherd.errors import DeleteTimeout, NotFound, PermissionDenied
-from omniherd.resource import Resource, class_for_type
+from omniherd.resource import Resource, class_for_type, resource_class
 from omniherd.template import ids
+from omniherd.template.fleet import RESOURCE_ORDER, Fleet
+from omniherd.template.fleet_export import CLUSTER_TYPES, SECRET_TYPES, FleetExport, export_fleet
 from omniherd.template.ignoring import Ignore
 from omniherd.template.plan_files import FleetPlan, PlanPart, check_moved
 from omniherd.template.planning import Plan, Step, labelled_types, plan_delete, plan_resources, wanted_ids
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from omniherd._sync.client import Omni
-    from omniherd.template.fleet import Fleet
 
 __all__ = ["Templates"]
 
@@ -239,6 +240,36 @@ class Templates:
             with contextlib.suppress(NotFound):
                 world.append(self._omni.get(ClusterStatus, cluster))
         return export(world, cluster, include_kernel_args=include_kernel_args, dialect=dialect)
+
+    def export_fleet(self, *, secrets: bool = False) -> FleetExport:
+        """Make files of everything that people manage on the server: clusters, machine classes, policies, labels.
+
+        Accounts, join tokens and keys are left out: they are made where they are used.
+
+        Args:
+            secrets: Whether to read types that hold credentials of other services, too.
+
+        Raises:
+            TemplateError: A cluster's resources make no valid template.
+            APIError: The server's resources cannot be read. Types that the caller may not read are left out, and named.
+        """
+        unreadable: list[str] = []
+
+        def listed(type_name: str) -> list[AnyResource]:
+            try:
+                return self._omni.list(type_name)
+            except PermissionDenied:
+                info = resource_class(type_name).info
+                # A server that is older than a type refuses it in the same way.
+                if info is None or info.since is None:
+                    unreadable.append(type_name)
+                return []
+
+        types = [name for name in (*CLUSTER_TYPES, *RESOURCE_ORDER) if secrets or name not in SECRET_TYPES]
+        lists = backend.each(dict.fromkeys(types), listed, _CONCURRENCY)
+        found = export_fleet(one for some in lists for one in some)
+        found.unreadable = sorted(unreadable)
+        return found
 
     # --- doing --------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
+
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.failures import os_text, rpc_text
 from omniherd.cli.flags import command, flag, option
@@ -68,13 +70,28 @@ _DRY_RUN = flag("-d", "--dry-run", help="send nothing; say what would be done")
 _VERBOSE = flag("-v", "--verbose", help="say what is done")
 
 
-@command(required=("file",))
+@command(maximum=None)
+@click.argument("words", nargs=-1, metavar="[PATH...]")
 @_FILE
 @_DRY_RUN
 @_VERBOSE
 def apply(**values: Any) -> None:
-    """Create or update resources from YAML. What is as it should be is not written again."""
-    _each(Settings(values), values, _apply, "apply")
+    """Create or update resources from YAML. What is as it should be is not written again.
+
+    PATHs are the files of a fleet, as `export --all` writes them: templates, overlays and resources, see `sync`.
+    """
+    settings = Settings(values)
+    if values["words"] and values["file"]:
+        # What omnictl says of any word.
+        raise click.UsageError(f'unknown command "{values["words"][0]}" for "omniherd apply"')
+    if values["words"]:
+        from omniherd.cli.plan import sync_files
+
+        sync_files(settings, {**values, "allowed_dir": None, "ignore": ()}, "`apply`")
+        return
+    if not values["file"]:
+        raise click.UsageError('required flag(s) "file" not set')
+    _each(settings, values, _apply, "apply")
 
 
 @command(required=("file",))

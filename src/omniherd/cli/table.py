@@ -184,8 +184,10 @@ ROOT = Entry(
         Entry("delete", "Delete resources and wait until they are gone", "delete:delete", aliases=("d",)),
         Entry("docs", "Write the help of every command to a file", "docs:docs"),
         Entry("download", "Download an image by its name; see media", "media:download_medium"),
+        Entry("drift", "Tell where a server differs from the files of a fleet", "drift:drift"),
         Entry("edit", "Edit resources in an editor", "edit:edit"),
         Entry("emulator", "Serve an Omni of your own on this machine", "emulator:emulator"),
+        Entry("export", "Write everything that people manage to files", "export:export"),
         Entry("get", "Show or watch resources", "get:get", aliases=("g",)),
         Entry(
             "infraprovider",

@@ -18,6 +18,7 @@ from omniherd.template.dangers import Danger, dangers
 from omniherd.template.diff import resource_diff, text_diff
 from omniherd.template.files import Files
 from omniherd.template.fleet import Fleet, ResourceFile, read_fleet
+from omniherd.template.fleet_export import FleetExport, export_fleet, resource_text
 from omniherd.template.ignoring import Ignore
 from omniherd.template.loading import Dialect
 from omniherd.template.models import (
@@ -67,6 +68,7 @@ __all__ = [
     "Features",
     "Files",
     "Fleet",
+    "FleetExport",
     "FleetPlan",
     "HealthCheck",
     "Ignore",
@@ -94,6 +96,7 @@ __all__ = [
     "check_config_patch",
     "dangers",
     "export",
+    "export_fleet",
     "labelled_types",
     "load",
     "load_plan",
@@ -105,6 +108,7 @@ __all__ = [
     "render_resource",
     "render_resources",
     "resource_diff",
+    "resource_text",
     "sanitize_config_patch",
     "save_plan",
     "text_diff",

@@ -79,7 +79,7 @@ def record(plan: FleetPlan, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def step_record(part: PlanPart, step: Step, warnings: list[str], *, now: datetime) -> dict[str, Any]:
+def step_record(part: PlanPart, step: Step, warnings: list[str], *, now: datetime | None) -> dict[str, Any]:
     """Return a step as JSON has it."""
     one = step.resource
     return {
