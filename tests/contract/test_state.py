@@ -417,7 +417,7 @@ async def test_closing_the_client_ends_its_watches(server):
         return "ended"
 
     tasks = [asyncio.create_task(follow()) for _ in range(3)]
-    await started.wait()
+    await asyncio.wait_for(started.wait(), 10)
     await asyncio.sleep(0.1)
     await client.close()
     assert await asyncio.wait_for(asyncio.gather(*tasks), 10) == ["ended"] * 3

@@ -77,15 +77,22 @@ class _Writer:
 
     def mapping(self, value: Mapping[Any, Any], column: int, *, first_inline: bool) -> None:
         keys = sorted(value, key=natural_key) if self.sort else list(value)
+        margin = "\n" + " " * column
         for index, key in enumerate(keys):
             if index or not first_inline:
-                self.parts.append("\n" + " " * column)
+                self.parts.append(margin)
             text = _simple_key(key) if isinstance(key, str) else _plain(key)
             if text is None:
                 self.complex_pair(key, value[key], column)
                 continue
-            self.parts.append(f"{text}:")
-            self.node(value[key], column, in_sequence=False)
+            item = value[key]
+            if isinstance(item, str) and "\n" not in item:
+                self.parts.append(f"{text}: {quote(item)}")
+            elif item is None or isinstance(item, int):
+                self.parts.append(f"{text}: {_plain(item)}")
+            else:
+                self.parts.append(f"{text}:")
+                self.node(item, column, in_sequence=False)
 
     def complex_pair(self, key: str, value: Any, column: int) -> None:
         """Write a key that spans lines or is too long for a simple one, and its value, behind `?` and `:`."""

@@ -182,8 +182,10 @@ def _message(message: Message) -> dict[str, Any]:
             shown[key] = _map(getattr(message, name))
         elif kind == "list":
             shown[key] = [_value(one) for one in getattr(message, name)]
+        elif kind == "bytes":
+            shown[key] = list(getattr(message, name))
         else:
-            shown[key] = _value(getattr(message, name))
+            shown[key] = getattr(message, name)
     return shown
 
 
