@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import resource as usage
@@ -190,10 +191,8 @@ class Ours:
         begun = time.perf_counter()
         for number in range(self.writes):
             for verb in (self.omni.teardown, self.omni.destroy):
-                try:
+                with contextlib.suppress(NotFound):
                     verb(MachineClass, f"bench-py-{number:05}")
-                except NotFound:
-                    pass
         return time.perf_counter() - begun
 
 
@@ -229,10 +228,9 @@ async def fill(place: Place, first: int, last: int) -> None:
 
         async def worker() -> None:
             for number in numbers:
-                try:
-                    await omni.create(ConfigPatch(f"bench-{number:05}", labels={"bench": "yes"}, spec={"data": DATA}))
-                except AlreadyExists:
-                    pass
+                patch = ConfigPatch(f"bench-{number:05}", labels={"bench": "yes"}, spec={"data": DATA})
+                with contextlib.suppress(AlreadyExists):
+                    await omni.create(patch)
 
         await asyncio.gather(*(worker() for _ in range(CALLERS)))
 
@@ -286,9 +284,10 @@ def commands(place: Place, table: Table, rounds: int, count: int) -> None:
             *turns(rounds, run(omnictl, "get", "clusters"), run(ours, *trust, "get", "clusters")),
             goal="<= 2",
         )
+        words = ("get", "configpatches")
         table.row(
             f"get configpatches of {count}",
-            *turns(max(3, rounds // 3), run(omnictl, "get", "configpatches"), run(ours, *trust, "get", "configpatches")),
+            *turns(max(3, rounds // 3), run(omnictl, *words), run(ours, *trust, *words)),
             goal="<= 0.4",
         )
 
@@ -323,9 +322,7 @@ def main() -> None:
             return turns(options.rounds, lambda: go.seconds(name), lambda: ours.seconds(name))
 
         def with_tasks(name: str, work: str) -> tuple[list[float], list[float]]:
-            return turns(
-                options.rounds, lambda: go.seconds(name), lambda: asyncio.run(aio(place, options.gets, work))
-            )
+            return turns(options.rounds, lambda: go.seconds(name), lambda: asyncio.run(aio(place, options.gets, work)))
 
         table.row("connect and first get", *both("connect"))
         table.row("get", *both("get"), options.gets, "<= 1.15")

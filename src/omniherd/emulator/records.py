@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -128,11 +129,12 @@ class Stored:
 
     def replace(self, **changes: Any) -> Stored:
         """Return another version with some fields changed."""
-        values = {name: getattr(self, name) for name in _FIELDS}
+        made = Stored(*_values(self))
         if "spec" in changes and "yaml" not in changes:
-            values["yaml"] = None
-        values.update(changes)
-        return Stored(**values)
+            made.yaml = None
+        for name, value in changes.items():
+            setattr(made, name, value)
+        return made
 
     def to_proto(self) -> cosi_resource.Resource:
         """Return a fresh message of the resource, both forms of the spec filled."""
@@ -182,7 +184,7 @@ class Stored:
         return decode(self.type, self.spec)
 
 
-_FIELDS = tuple(name for name in Stored.__dataclass_fields__ if name != "_wire")
+_values = operator.attrgetter(*(name for name in Stored.__dataclass_fields__ if name != "_wire"))
 
 
 @dataclass(slots=True, eq=False)
