@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from omniherd.emulator import Emulator
+from omniherd.emulator.talos.roles import closed_to_all
 from omniherd.wire.calls import CALLS
 
 TARGET = Path(__file__).parents[1] / "docs" / "emulator-coverage.md"
@@ -24,22 +25,35 @@ PARTS = {
     "/omni.resources.ResourceService/DependencyGraph": "answers UNIMPLEMENTED, as the real server",
     "GetSupportBundle": "Omni's resources only; nothing of nodes, no encryption",
     "KubernetesSyncManifests": "refusals and dry runs",
-    "MachineLogs": "a few lines of the emulator's own; no new ones come",
-    "MaintenanceUpgrade": "refusals only",
-    "MaintenanceLifecycle": "refusals only",
     "MachinePowerOn": "refusals only",
     "MachinePowerOff": "refusals only",
-    "ResetNodeUniqueToken": "refusals only",
     "CreateSchematic": "extensions, kernel arguments, Talos version and join token; other fields are refused",
-    "ReadAuditLog": "changes since the start, of people and keys none; no follow, no order but by date",
+    "ReadAuditLog": "kept in memory, so gone with the program; nothing of Kubernetes, which is not reached through it",
     "KubernetesUpgradePreChecks": "upgrade paths; the emulated clusters have no workloads to look at",
+    "Logs": "a few lines of a service; of pods only that they run",
+    "Read": "a few files of `/etc` and `/proc`",
+    "/machine.MachineService/List": "the same few files",
+    "ServiceRestart": "the kubelet only, as nothing else of Talos lets itself be restarted here",
+    "Time": "the servers are always right",
+    "TimeCheck": "the servers are always right",
 }
+
+# What is to be said of an answer that leaves nothing out.
+NOTES = {"ImageList": "always empty, as the recorded machines showed it"}
+_CLOSED = "refused to everybody: Omni gives nobody the role `os:admin` for it"
 
 HEAD = """# What the emulator answers
 
 Every call of Omni, as the wire facts list them (v1.9.3, and what later versions add). What is not answered ends with
 UNIMPLEMENTED and a sentence that names the method; nothing pretends to have worked. Calls that the emulator answers in
 part say so here.
+
+The services from `cluster.ClusterService` on are those of Talos, reached with `runtime: Talos` in a call's metadata.
+Their machines, and `cosi.resource.State` behind the same metadata (Get, List and Watch of a dozen types), answer from
+what the fleet's resources say. Of Talos' methods `Containers`, `CPUFreqStats`, `CPUInfo`, `DiskStats`, `Disks`,
+`EtcdAlarmList`, `EtcdStatus`, `Events`, `List`, `LoadAvg`, `LogsContainers`, `Memory`, `Mounts`,
+`NetworkDeviceStats`, `Read`, `ServiceRestart`, `Stats`, `Time` and `TimeCheck` were not seen on a recorded machine:
+their answers follow the API alone.
 """
 
 
@@ -64,7 +78,8 @@ def text() -> str:
             name = path.rpartition("/")[2]
             left = PARTS.get(path) or PARTS.get(name, "") if path in answered else ""
             said = "no" if path not in answered else "in part" if left else "yes"
-            parts.append(f"| {name} | {said} | {left} |\n")
+            note = _CLOSED if path.startswith("/machine.MachineService/") and closed_to_all(path) else ""
+            parts.append(f"| {name} | {said} | {left or note or NOTES.get(name, '')} |\n")
     return "".join(parts)
 
 

@@ -127,7 +127,7 @@ def machine_of(player, *, free):
     return next(one for one in every if (one in used) != free)
 
 
-@pytest.mark.parametrize(("tail", "count"), [(0, 0), (1, 1), (-1, 2), (99, 2)])
+@pytest.mark.parametrize(("tail", "count"), [(0, 0), (1, 1), (-1, 5), (99, 5)])
 def test_logs_of_a_machine_are_lines_of_json(fleet, tail, count):
     request = {"machine_id": machine_of(fleet, free=False), "tail_lines": tail}
     code, _, shown = answers_of(fleet, "MachineLogs", request, role="Reader")

@@ -26,7 +26,6 @@ ALIASES = {
 }
 # Records of a server, or of a flow, that the emulator does not have.
 NOT_PLAYED = {
-    "audit-log": "the emulator keeps the log by date alone, and says some dates' faults in fewer words",
     "user-login-flow": "a login in the browser is not built: command `user` and the login of people",
 }
 # Steps in which this program does better on purpose; each stands in docs/differences.md.

@@ -6,7 +6,7 @@ import json
 from datetime import date, datetime, timedelta
 from typing import Any, TypeGuard
 
-__all__ = ["dumps", "float_text", "time_text"]
+__all__ = ["dumps", "escape", "float_text", "time_text"]
 
 _ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
@@ -34,6 +34,11 @@ def dumps(value: Any, *, indent: int | None = 4) -> str:
     parts: list[str] = []
     _write(value, parts, "" if indent is None else "\n", " " * (indent or 0))
     return "".join(parts)
+
+
+def escape(text: str) -> str:
+    r"""Return JSON text with what Go's encoder never writes plainly written as it does: `<` is `\u003c`."""
+    return text.translate(_ESCAPES)
 
 
 def _is_map(value: Any) -> TypeGuard[dict[Any, Any]]:

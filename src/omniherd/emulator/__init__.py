@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.persistence import Journal
     from omniherd.emulator.server import Server
     from omniherd.emulator.store import Clock, Store
+    from omniherd.emulator.talos.machines import Machines
     from omniherd.emulator.web import Front
 
 __all__ = ["Emulator"]
@@ -120,6 +121,7 @@ class Emulator:
         from omniherd.emulator.services.schematics import SchematicCalls
         from omniherd.emulator.state_service import StateService
         from omniherd.emulator.store import Store
+        from omniherd.emulator.talos.machines import Machines
         from omniherd.emulator.validators import Validators
         from omniherd.emulator.virtual import Virtual
         from omniherd.emulator.web import Front, Site
@@ -155,17 +157,18 @@ class Emulator:
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
         rules = Rules(any_type=any_type)
         validators = Validators(self.store)
-        state = StateService(
-            self.store, rules, ProviderRules(self.store), validators, virtual, policies=Policies(self.store)
-        )
+        policies = Policies(self.store)
+        state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual, policies=policies)
         accounts = Accounts(self.store, self._keyring, validators)
         management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
         auth = AuthService(self.store, self._keyring, lambda: self.web_endpoint)
         methods = {**state.methods(), **management.methods(), **auth.methods()}
-        for part in (MachineCalls, ClusterCalls, SchematicCalls):
-            methods.update(part(self.store).methods())
-        log = AuditLog(self.store)
-        methods = {**log.watching(methods), **log.methods()}
+        audit = AuditLog(self.store)
+        self._machines: Machines = Machines(self.store, policies, audit)
+        machines = MachineCalls(self.store, self._machines, audit)
+        for part in (machines, ClusterCalls(self.store), SchematicCalls(self.store)):
+            methods.update(part.methods())
+        methods = {**audit.watching(methods), **audit.methods()}
         methods.update(ResourceService(self.store, methods, validators).methods())
         methods = behind_eula(methods, self.store, lambda: self.web_endpoint)
         if not resource_service:
@@ -178,10 +181,11 @@ class Emulator:
         elif tls:
             pair = read_certificate(Path(tls[0]), Path(tls[1]))
         self.certificate = b"" if pair is None else pair[0]
-        self._answered = frozenset(methods)
+        talos = self._machines.proxy
+        self._answered = frozenset(methods) | talos.answered()
         inner = None if single_port else pair
         self._server: Server = Server(
-            methods, self._keyring, host, 0 if single_port else port, inner, faults=self.faults
+            methods, self._keyring, host, 0 if single_port else port, inner, faults=self.faults, talos=talos
         )
         site = Site(self._server, self.store, auth, hosted=not resource_service)
         self._single_port = single_port
@@ -197,6 +201,7 @@ class Emulator:
         self.service_account_key = kept.get(_KEY) or self._keyring.add_account("automation", "Admin")
         if self._journal is not None:
             self._journal.begin(self.store, {_KEY: self.service_account_key})
+        audit.begin()
 
     @property
     def port(self) -> int:
@@ -262,6 +267,29 @@ class Emulator:
             role: `None`, `InfraProvider`, `Reader`, `Operator` or `Admin`.
         """
         return self._keyring.add_account(name, role)
+
+    def log(self, machine: str, text: str) -> None:
+        """Let a machine write to its log, which those who follow it see at once.
+
+        Args:
+            machine: Id of the machine.
+            text: One line, or several.
+
+        Raises:
+            InputError: There is no such machine.
+
+        Example:
+            >>> with Emulator() as emulator, emulator.connect() as omni:
+            ...     machine = omni.machines.find("fra-cp-1").id
+            ...     emulator.log(machine, "disk nvme0n1 is slow")
+            ...     len(list(omni.management.machine_logs(machine, tail_lines=1)))
+            1
+        """
+        from omniherd.errors import InputError
+
+        if not self._machines.log.has(machine):
+            raise InputError(f"the emulator has no machine {machine!r}")
+        self._machines.log.add(machine, text)
 
     def snapshot(self) -> Snapshot:
         """Return the state as it is now, to `restore` it or to save it to a file."""

@@ -226,8 +226,8 @@ class Accounts:
                 faults.append(f'resource {key} is owned by "{key.owner}"')
             else:
                 store.remove("default", PUBLIC_KEY, key.id)
-        store.remove("default", USER, identity.decode().user_id)
         store.remove("default", IDENTITY, identity.id)
+        store.remove("default", USER, identity.decode().user_id)
         if faults:
             count = "1 error" if len(faults) == 1 else f"{len(faults)} errors"
             raise StateError(code, f"{count} occurred:\n" + "".join(f"\t* {text}\n" for text in faults) + "\n")

@@ -93,8 +93,8 @@ class Keyring:
         with self._store.lock:
             if self._store.find("default", IDENTITY, identity) is not None:
                 raise StateError("ALREADY_EXISTS", f'identity "{identity}" already exists')
-            self._store.put(USER, user_id, {"role": role})
             self._store.put(IDENTITY, identity, {"user_id": user_id}, labels=labels)
+            self._store.put(USER, user_id, {"role": role})
         return user_id
 
     def role_of(self, identity: str) -> str:

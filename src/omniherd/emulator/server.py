@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.access import Principal
     from omniherd.emulator.auth import Keyring
     from omniherd.emulator.faults import Meeting
+    from omniherd.emulator.talos.proxy import Proxy
 
 __all__ = [
     "MESSAGE_LIMIT",
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 MESSAGE_LIMIT = 32 * 1024 * 1024
 STREAM_LIMIT = 250
 
-# What a server has itself; services of Talos are reached with metadata that leads to a node, else they are unknown.
+# What a server has itself; services of Talos are reached with metadata that leads to a machine, else they are unknown.
 SERVICES = frozenset(
     {
         "auth.AuthService",
@@ -56,8 +57,6 @@ SERVICES = frozenset(
 
 # How long calls may take to end when the server stops, in seconds; those that only wait end at once.
 _GRACE = 0.5
-
-_OWN_PACKAGES = frozenset({"auth", "management", "oidc", "omni"})
 
 # grpc's own refusal of a large message has another text than the real server's, so its limit stands above ours.
 _CORE_LIMIT = 2 * MESSAGE_LIMIT
@@ -133,6 +132,11 @@ class Incoming:
 
             self._principal = Principal("", "None")
 
+    @property
+    def known(self) -> Principal | None:
+        """Who made the call, as far as that was asked already; None for nobody, or for not yet."""
+        return self._principal
+
     def bell(self) -> Bell:
         """Return what the call can wait for."""
         return Bell(self._bells)
@@ -178,6 +182,7 @@ class Server:
         port: The port, 0 for a free one.
         certificate: Certificate chain and key, PEM, for TLS; None for plain text.
         faults: The faults that calls meet.
+        talos: What takes the calls that are for Talos; None for nothing.
 
     Attributes:
         companions: What serves beside it, from its start to its end.
@@ -196,8 +201,10 @@ class Server:
         certificate: tuple[bytes, bytes] | None = None,
         *,
         faults: Faults | None = None,
+        talos: Proxy | None = None,
     ) -> None:
         _check_loopback(host)
+        self.talos = talos
         self._methods = methods
         self._keyring = keyring
         self._host = host
@@ -311,7 +318,8 @@ class Server:
             StateError: It is meant for a node that cannot be reached.
         """
         call = Incoming(path, metadata, self._keyring, self._bells)
-        lead_to_nodes(call)
+        if self.talos is not None and not self.talos.takes(path, call.header("runtime")):
+            self.talos.check(call)
         return call
 
     def meet(self, path: str) -> Meeting | None:
@@ -321,27 +329,6 @@ class Server:
     def method(self, path: str) -> Method | None:
         """Return what answers a path."""
         return self._methods.get(path)
-
-
-def lead_to_nodes(call: Incoming) -> None:
-    """Refuse a call that is meant for a node: the emulator has none that answer. Nobody looks at signatures before.
-
-    Raises:
-        StateError: The server's text for a node or cluster that cannot be reached.
-    """
-    package = call.path.removeprefix("/").partition(".")[0]
-    nodes = [value for key, value in call.metadata if key in {"node", "nodes"}]
-    if call.header("runtime") == "Talos" and package not in _OWN_PACKAGES:
-        cluster = call.header("cluster") or call.header("context")
-        if cluster:
-            raise StateError("UNAVAILABLE", f'cluster "{cluster}" endpoint not found')
-        if nodes:
-            raise StateError("NOT_FOUND", "resolve nodes: node not found, cannot resolve its management address")
-        raise StateError("INVALID_ARGUMENT", "at least one of cluster, node, or nodes must be specified")
-    if nodes:
-        empty = not any(nodes)
-        text = "empty node value" if empty else "node not found, cannot resolve its management address"
-        raise StateError("UNKNOWN", text)
 
 
 def _check_loopback(host: str) -> None:
@@ -436,11 +423,37 @@ def _handler(server: Server) -> Any:
 
         return handlers.stream_stream_rpc_method_handler(serve)
 
+    def through(path: str, talos: Proxy) -> Any:
+        async def serve(requests: Any, context: Any) -> None:
+            async def work() -> None:
+                meeting = server.meet(path)
+                send = context.write
+                if meeting is not None:
+                    await meeting.before()
+                    send = meeting.sender(send)
+                call = server.incoming(path, context)
+                with contextlib.suppress(Faults.ends):
+                    async for data in requests:
+                        await talos.serve(call, data, send)
+                        break
+                    else:
+                        raise StateError("UNKNOWN", "EOF")
+                    if meeting is not None:
+                        meeting.after()
+
+            await guarded(context, work())
+
+        # Without knowing the method, which may be none of Talos': the form that all others fit into.
+        return handlers.stream_stream_rpc_method_handler(serve)
+
     cache: dict[str, Any] = {}
 
     class Router(grpc.GenericRpcHandler):  # type: ignore[misc]
         def service(self, handler_call_details: Any) -> Any:
             path: str = handler_call_details.method
+            runtime = next((value for key, value in handler_call_details.invocation_metadata if key == "runtime"), None)
+            if server.talos is not None and server.talos.takes(path, runtime):
+                return through(path, server.talos)
             found = cache.get(path)
             if found is None:
                 method = server.method(path)

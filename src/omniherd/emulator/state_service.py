@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.validators import Validators
     from omniherd.emulator.virtual import Virtual
 
-__all__ = ["StateService"]
+__all__ = ["StateService", "answer_watch"]
 
 _NIL = "runtime error: invalid memory address or nil pointer dereference"
 _PREFIX = "/cosi.resource.State/"
@@ -132,47 +132,7 @@ class StateService:
             seen = self._may_read_kind(principal, "watch", request)
         if self._virtual.has(request.type) and not self._virtual.follows(request.type, kind=not single):
             self._virtual.refuse_watch(request.type, request.id, kind=not single)
-        options = request.options
-        match = None
-        if single:
-            if options.bootstrap_contents:
-                raise StateError("UNIMPLEMENTED", "bootstrap contents is not implemented for resource watch")
-            if options.label_query:
-                raise StateError("UNIMPLEMENTED", "label query is not implemented for resource watch")
-        else:
-            match = both(compile_queries(options), seen)
-        subscription = self._store.watch(
-            request.namespace,
-            request.type,
-            request.id if single else None,
-            WatchOptions(
-                bootstrap_contents=options.bootstrap_contents,
-                bootstrap_bookmark=options.bootstrap_bookmark,
-                tail_events=options.tail_events,
-                start_from=options.start_from_bookmark if options.HasField("start_from_bookmark") else None,
-                match=match,
-                marks=request.api_version >= 1,
-            ),
-        )
-        try:
-            await send(b"")
-            await self._follow(subscription, call.bell(), send, aggregated=options.aggregated and not single)
-        finally:
-            subscription.close()
-
-    @staticmethod
-    async def _follow(subscription: Subscription, bell: Bell, send: Send, *, aggregated: bool) -> None:
-        subscription.ready = bell.ring
-        while True:
-            # Few at a time unless they go out together: a reader that stalls must fall behind, not fill memory.
-            events = subscription.poll() if aggregated else subscription.poll(64)
-            if aggregated and events:
-                await send(b"".join(length_delimited(1, event.wire) for event in events))
-            elif events:
-                for event in events:
-                    await send(length_delimited(1, event.wire))
-            else:
-                await bell.heard()
+        await answer_watch(self._store, call, request, send, seen)
 
     def _may_read_kind(self, principal: Principal, verb: str, request: Any) -> Match | None:
         """Do the same for a whole kind: each label query must be allowed by itself."""
@@ -347,6 +307,63 @@ class StateService:
             if getattr(decoded, packed) and type_name != "ConfigPatches.omni.sidero.dev":
                 check_frames(getattr(decoded, packed))
         return decoded.SerializeToString()
+
+
+async def answer_watch(store: Store, call: Incoming, request: Any, send: Send, seen: Match | None = None) -> None:
+    """Answer a watch from a store; goes on until the caller ends it.
+
+    Args:
+        store: Where the resources are.
+        call: The call.
+        request: The `cosi.resource.WatchRequest`.
+        send: What sends a message of the answer.
+        seen: What the caller may see of the kind; None for everything.
+
+    Raises:
+        StateError: Options that do not go together.
+    """
+    options = request.options
+    single = request.HasField("id")
+    match = None
+    if single:
+        if options.bootstrap_contents:
+            raise StateError("UNIMPLEMENTED", "bootstrap contents is not implemented for resource watch")
+        if options.label_query:
+            raise StateError("UNIMPLEMENTED", "label query is not implemented for resource watch")
+    else:
+        match = both(compile_queries(options), seen)
+    subscription = store.watch(
+        request.namespace,
+        request.type,
+        request.id if single else None,
+        WatchOptions(
+            bootstrap_contents=options.bootstrap_contents,
+            bootstrap_bookmark=options.bootstrap_bookmark,
+            tail_events=options.tail_events,
+            start_from=options.start_from_bookmark if options.HasField("start_from_bookmark") else None,
+            match=match,
+            marks=request.api_version >= 1,
+        ),
+    )
+    try:
+        await send(b"")
+        await _follow(subscription, call.bell(), send, aggregated=options.aggregated and not single)
+    finally:
+        subscription.close()
+
+
+async def _follow(subscription: Subscription, bell: Bell, send: Send, *, aggregated: bool) -> None:
+    subscription.ready = bell.ring
+    while True:
+        # Few at a time unless they go out together: a reader that stalls must fall behind, not fill memory.
+        events = subscription.poll() if aggregated else subscription.poll(64)
+        if aggregated and events:
+            await send(b"".join(length_delimited(1, event.wire) for event in events))
+        elif events:
+            for event in events:
+                await send(length_delimited(1, event.wire))
+        else:
+            await bell.heard()
 
 
 def _version(text: str) -> str:

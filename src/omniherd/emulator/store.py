@@ -251,6 +251,7 @@ class Store:
     Attributes:
         lock: Held while something changes; hold it to make several changes in one.
         cookie: The eight bytes that begin every bookmark of this store.
+        reacting: Whether observers are at it, so that a change is one that another change caused.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -261,6 +262,7 @@ class Store:
         self._observers: list[Callable[[Event], None]] = []
         self._keepers: list[Callable[[Event], None]] = []
         self._quiet = False
+        self.reacting = False
 
     def now(self) -> tuple[int, int]:
         """Return the time as seconds and nanoseconds."""
@@ -269,6 +271,11 @@ class Store:
     def observe(self, observer: Callable[[Event], None]) -> None:
         """Call a function after every change, under the lock; controllers hang on here."""
         self._observers.append(observer)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether a state as a whole is being put in place, see `quietly`."""
+        return self._quiet
 
     def keep(self, keeper: Callable[[Event], None]) -> None:
         """Call a function at every change, under the lock and before all observers; what keeps the state hangs on here.
@@ -567,8 +574,12 @@ class Store:
             keeper(event)
         if self._quiet:
             return
-        for observer in self._observers:
-            observer(event)
+        before, self.reacting = self.reacting, True
+        try:
+            for observer in self._observers:
+                observer(event)
+        finally:
+            self.reacting = before
 
 
 def _same(one: Stored, other: Stored) -> bool:

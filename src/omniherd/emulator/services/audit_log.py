@@ -1,66 +1,110 @@
-"""The audit log: who changed which resource of the types that people manage. Kept in memory."""
+"""The audit log: who changed what people manage, and who called Talos. Kept in memory."""
 
 from __future__ import annotations
 
-import base64
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+import threading
+from collections import deque
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from omniherd._core.gojson import escape
 from omniherd._core.pool import message
-from omniherd.emulator.controllers import USER_MANAGED
-from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, missing_here, require
+from omniherd.emulator.gotime import BadDate, parse_date
+from omniherd.emulator.names import PUBLIC_KEY, USER_ID_LABEL
+from omniherd.emulator.records import RUNNING, StateError
+from omniherd.emulator.services.audit_entries import (
+    ACCOUNTS,
+    SECTIONS,
+    cluster_in,
+    described,
+    is_logged,
+    kind_of,
+)
+from omniherd.emulator.services.guards import PREFIX, require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from omniherd.emulator.records import Stored
-    from omniherd.emulator.server import Incoming, Method, Send, UnaryMethod
+    from omniherd.emulator.records import Event, Stored
+    from omniherd.emulator.server import Incoming, Method, Send
     from omniherd.emulator.store import Store
 
 __all__ = ["AuditLog"]
 
-_STATE = "/cosi.resource.State/"
-_O = ".omni.sidero.dev"
-# What is described in the log; of all other types it has the session only.
-_NAMES = {
-    "AccessPolicies" + _O: "access_policy",
-    "Clusters" + _O: "cluster",
-    "ConfigPatches" + _O: "config_patch",
-    "MachineLabels" + _O: "machine_labels",
-    "MachineSetNodes" + _O: "machine_set_node",
-    "MachineSets" + _O: "machine_set",
-}
-_CLUSTER = "omni.sidero.dev/cluster"
-_EVENTS = {
-    "Create": ("create",),
-    "Update": ("update",),
-    "Teardown": ("teardown",),
-    "Destroy": ("destroy",),
-    "TeardownAndDestroy": ("teardown", "destroy"),
-}
-_DESCENDING = "AUDIT_LOG_ORDER_BY_DIR_DESC"
-_DATE = "AUDIT_LOG_ORDER_BY_FIELD_DATE"
 _KIND = "AUDIT_LOG_EVENT_TYPE_"
-# What the real server's own proxy calls itself; callers' names never get into its log.
+_DESCENDING = "AUDIT_LOG_ORDER_BY_DIR_DESC"
+_FIELD = "AUDIT_LOG_ORDER_BY_FIELD_"
+_DATE = "DATE"
+# What does not go together with following, in the order in which the server looks.
+_FILTERS = (
+    "start_time",
+    "end_time",
+    "order_by_field",
+    "order_by_dir",
+    "search",
+    "event_type",
+    "resource_type",
+    "resource_id",
+    "cluster_id",
+    "actor",
+)
+# What the real server's own proxy calls itself; callers' names get into its log only with calls to Talos.
 _AGENT = "grpc-go/1.81.1"
+_INTERNAL = {"user_agent": "Omni-Internal-Agent"}
+_KEPT = 100_000
+_BACK = 29 * 24 * 3600 * 1000  # how far back it is read where no start is given, in milliseconds
+_UPDATE_USER = PREFIX + "UpdateUser"
+
+
+@dataclass(slots=True)
+class _Data:
+    """What all entries of a call share: it grows with each of its changes.
+
+    Attributes:
+        path: The method's path.
+        session: Who calls.
+        sections: What the call told of so far.
+    """
+
+    path: str = ""
+    session: dict[str, Any] = field(default_factory=lambda: dict(_INTERNAL))
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
 
 @dataclass(slots=True, frozen=True)
 class _Entry:
-    event: str
-    type: str
-    id: str
-    cluster: str
+    id: int
+    event_type: str
+    resource_type: str
+    resource_id: str
+    cluster_id: str
     actor: str
-    milliseconds: int
-    line: str
+    date: int
+    data: dict[str, Any]
+
+    def line(self) -> str:
+        """Return the entry as the server writes it."""
+        shown: dict[str, Any] = {"event_type": self.event_type}
+        if self.resource_type:
+            shown |= {"resource_type": self.resource_type, "resource_id": self.resource_id}
+        shown |= {"event_data": self.data, "event_ts": self.date}
+        return escape(json.dumps(shown, separators=(",", ":"), ensure_ascii=False)) + "\n"
+
+    def has(self, text: str) -> bool:
+        """Tell whether a text stands anywhere in the entry, in capitals or not."""
+        parts = (self.event_type, self.resource_type, self.actor, self.resource_id, self.cluster_id)
+        data = escape(json.dumps(self.data, separators=(",", ":"), ensure_ascii=False))
+        return any(text.lower() in part.lower() for part in (*parts, data))
+
+
+# The call that the running code belongs to. Changes that no call makes are the server's own.
+_CURRENT: ContextVar[tuple[AuditLog, Incoming] | None] = ContextVar("audited_call", default=None)
 
 
 class AuditLog:
-    """The log.
+    """The log. It is empty until `begin`.
 
     Args:
         store: The state.
@@ -68,146 +112,229 @@ class AuditLog:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._entries: list[_Entry] = []
+        self._lock = threading.Lock()
+        self._entries: deque[_Entry] = deque(maxlen=_KEPT)
+        self._last = 0
+        self._listeners: set[Callable[[], None]] = set()
+        self._calls: dict[Incoming, _Data] = {}
+
+    def begin(self) -> None:
+        """Note all changes from now on."""
+        self._store.keep(self._keep)
 
     def methods(self) -> dict[str, Method]:
         """Return what answers, by path."""
         return {PREFIX + "ReadAuditLog": self.read}
 
     def watching(self, methods: Mapping[str, Method]) -> dict[str, Method]:
-        """Return the methods, those that change resources with a note in the log when they succeed."""
-        found = dict(methods)
-        for name, events in _EVENTS.items():
-            path = _STATE + name
-            if path in found:
-                found[path] = self._watched(cast("UnaryMethod", found[path]), events)
-        return found
+        """Return the methods, with the changes that they make noted as those of their callers."""
+        return {path: self._watched(method) for path, method in methods.items()}
 
-    def _watched(self, method: UnaryMethod, events: tuple[str, ...]) -> UnaryMethod:
-        async def noted(call: Incoming, request: Any) -> Any:
-            key = _key(request)
-            if key is None:
-                return await method(call, request)
-            before = self._store.find(*key)
-            answer = await method(call, request)
-            resource = self._store.find(*key) or before
-            if resource is not None:
-                for event in events:
-                    self._note(call, event, resource)
-            return answer
+    def _watched(self, method: Any) -> Method:
+        async def noted(call: Incoming, request: Any, *send: Any) -> Any:
+            token = _CURRENT.set((self, call))
+            try:
+                return await method(call, request, *send)
+            finally:
+                _CURRENT.reset(token)
+                self._calls.pop(call, None)
 
         return noted
 
-    def _note(self, call: Incoming, event: str, resource: Stored) -> None:
-        principal = call.principal
-        milliseconds = self._store.clock() // 1_000_000
-        name = _NAMES.get(resource.type)
-        described = {} if name is None else {name: _content(resource, event)}
-        entry = {
-            "event_type": event,
-            "resource_type": resource.type,
-            "resource_id": resource.id,
-            "event_data": {
-                **described,
-                "session": {
-                    "user_agent": _AGENT,
-                    "user_id": principal.user_id,
-                    "role": principal.role,
-                    "email": principal.identity,
-                    "fingerprint": principal.fingerprint,
-                },
-            },
-            "event_ts": milliseconds,
-        }
-        line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False) + "\n"
-        cluster = resource.id if resource.type == "Clusters" + _O else resource.labels.get(_CLUSTER, "")
-        self._entries.append(_Entry(event, resource.type, resource.id, cluster, principal.identity, milliseconds, line))
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def talos_access(self, call: Incoming, path: str, cluster: str, machines: str) -> None:
+        """Note a call to Talos.
+
+        Args:
+            call: The call that led to it.
+            path: Path of Talos' method.
+            cluster: Its cluster; empty for none.
+            machines: The machines as they were named.
+        """
+        fields = {"full_method_name": path.removeprefix("/"), "cluster_name": cluster, "machine_ip": machines}
+        told = {"talos_access": {name: value for name, value in fields.items() if value}}
+        session = {**_session(call), "user_agent": call.header("user-agent") or ""}
+        self._write("talos_access", None, _Data(call.path, session, told))
+
+    def _keep(self, event: Event) -> None:
+        changed = event.resource
+        if changed is None or self._store.quiet or not is_logged(changed.type):
+            return
+        name = kind_of(event)
+        if not name:
+            return
+        data = self._data()
+        if name == "destroy" and changed.type in ACCOUNTS and changed.phase == RUNNING:
+            self._tell(data, "teardown", changed)
+        if name == "update" and data.path == _UPDATE_USER:
+            name = "update_with_conflicts"
+        self._tell(data, name, changed)
+
+    def _data(self) -> _Data:
+        """Return what the current call shares; what controllers do in answer to a change is the server's own."""
+        current = _CURRENT.get()
+        if current is None or current[0] is not self or self._store.reacting:
+            return _Data()
+        call = current[1]
+        found = self._calls.get(call)
+        if found is None:
+            found = self._calls[call] = _Data(call.path, _session(call))
+        return found
+
+    def _tell(self, data: _Data, event: str, changed: Stored) -> None:
+        if changed.type == PUBLIC_KEY:
+            _tell_key(data, changed, event)
+        for name, fields in described(changed, event).items():
+            data.sections[name] = {**data.sections.get(name, {}), **fields}
+        self._write(event, changed, data)
+
+    def _write(self, event: str, changed: Stored | None, data: _Data) -> None:
+        sections = {name: dict(data.sections[name]) for name in SECTIONS if name in data.sections}
+        if "new_user" in sections:
+            order = ("role", "id", "email", "is_service_account")
+            user = sections["new_user"]
+            sections["new_user"] = {name: user[name] for name in order if name in user}
+        session = {name: value for name, value in data.session.items() if value}
+        with self._lock:
+            self._last += 1
+            self._entries.append(
+                _Entry(
+                    self._last,
+                    event,
+                    "" if changed is None else changed.type,
+                    "" if changed is None else changed.id,
+                    cluster_in(sections),
+                    str(session.get("email", "")),
+                    self._store.clock() // 1_000_000,
+                    {**sections, "session": session},
+                )
+            )
+            listeners = tuple(self._listeners)
+        for ring in listeners:
+            ring()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
 
     async def read(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer ReadAuditLog."""
         require(call)
-        for name in ("follow", "from_id"):
-            if getattr(request, name):
-                raise missing_here(call, f"read the audit log with {name}")
-        if _enum_name(request, "order_by_field") not in {"", _DATE} and request.order_by_field:
-            raise missing_here(call, "sort the audit log by anything but the date")
-        start, end = _day(request.start_time, "start"), _day(request.end_time, "end")
-        event = _enum_name(request, "event_type").removeprefix(_KIND).lower() if request.event_type else ""
-        found = [
-            one
-            for one in tuple(self._entries)
-            if (not event or one.event == event)
-            and (start is None or one.milliseconds >= start)
-            and one.milliseconds >= request.start_ts_ms
-            and (end is None or one.milliseconds < end)
-            and request.search in one.line
-            and request.resource_type in {"", one.type}
-            and request.resource_id in {"", one.id}
-            and request.cluster_id in {"", one.cluster}
-            and request.actor in {"", one.actor}
-        ]
-        if _enum_name(request, "order_by_dir") == _DESCENDING:
-            found.reverse()
+        for name in ("start_ts_ms", "from_id"):
+            if getattr(request, name) < 0:
+                raise StateError("INVALID_ARGUMENT", f"{name} cannot be negative")
+        if request.follow:
+            await self._follow(call, request, send)
+            return
+        now = self._store.clock() // 1_000_000
+        start, end = _day(request.start_time, "start", now - _BACK), _day(request.end_time, "end", now)
+        if request.from_id:
+            raise StateError("INVALID_ARGUMENT", "from_id requires follow")
+        start = request.start_ts_ms or start
         response: Any = message("management.ReadAuditLogResponse")
-        for one in found:
-            await send(response(audit_log=one.line.encode()).SerializeToString())
+        for one in _sorted(_matching(self._all(), request, start, end), request):
+            await send(response(audit_log=one.line().encode()).SerializeToString())
+
+    def _all(self) -> list[_Entry]:
+        with self._lock:
+            return list(self._entries)
+
+    async def _follow(self, call: Incoming, request: Any, send: Send) -> None:
+        """Tell where it starts, then everything from there on until the caller ends it."""
+        for name in _FILTERS:
+            if getattr(request, name):
+                raise StateError("INVALID_ARGUMENT", f"{name} cannot be combined with follow")
+        response: Any = message("management.ReadAuditLogResponse")
+        bell = call.bell()
+        with self._lock:
+            self._listeners.add(bell.ring)
+        try:
+            position = self._beginning(request)
+            await send(response(id=position).SerializeToString())
+            while True:
+                for one in self._all():
+                    if one.id > position:
+                        position = one.id
+                        await send(response(audit_log=one.line().encode(), id=one.id).SerializeToString())
+                await bell.heard()
+        finally:
+            with self._lock:
+                self._listeners.discard(bell.ring)
+
+    def _beginning(self, request: Any) -> int:
+        """Return the position that a follower starts behind."""
+        with self._lock:
+            if request.from_id:
+                if request.from_id - 1 > self._last:
+                    raise StateError("FAILED_PRECONDITION", "the follow position no longer exists")
+                return int(request.from_id) - 1
+            if request.start_ts_ms:
+                later = (one.id - 1 for one in self._entries if one.date >= request.start_ts_ms)
+                return next(later, self._last)
+            return self._last
 
 
-def _key(request: Any) -> tuple[str, str, str] | None:
-    """Return which resource a request is about; None when its type is not logged."""
-    for name in ("resource", "new_resource"):
-        if name in request.DESCRIPTOR.fields_by_name:
-            request = getattr(request, name).metadata
-            break
-    return (
-        (request.namespace, request.type, request.id)
-        if request.type in USER_MANAGED or request.type in _NAMES
-        else None
-    )
+def _session(call: Incoming) -> dict[str, Any]:
+    principal = call.known
+    if principal is None:
+        return {"user_agent": _AGENT}
+    return {
+        "user_agent": _AGENT,
+        "user_id": principal.user_id,
+        "role": principal.role,
+        "email": principal.identity,
+        "fingerprint": principal.fingerprint,
+    }
 
 
-def _content(resource: Stored, event: str) -> dict[str, Any]:
+def _tell_key(data: _Data, key: Stored, event: str) -> None:
+    """Put a key into the session, as the server does; one that nobody signed for tells its owner."""
+    data.session["fingerprint"] = key.id
     if event == "destroy":
-        return {"id": resource.id}
-    shown: dict[str, Any] = {"labels": dict(resource.labels)} if resource.labels else {}
-    shown["id"] = resource.id
-    from omniherd.emulator.forms import unpacked
-
-    return {**shown, **_plain(unpacked(resource.type, resource.decode()))}
-
-
-def _plain(proto: Any) -> dict[str, Any]:
-    """Return a message as the server's JSON encoder writes it: by proto names, enums and times as numbers."""
-
-    def value(found: Any) -> Any:
-        if hasattr(found, "ListFields"):
-            return _plain(found)
-        return base64.b64encode(found).decode() if isinstance(found, bytes) else found
-
-    shown: dict[str, Any] = {}
-    for field, content in proto.ListFields():
-        if hasattr(content, "items"):
-            shown[field.name] = {str(key): value(one) for key, one in content.items()}
-        elif hasattr(content, "extend"):
-            shown[field.name] = [value(one) for one in content]
-        else:
-            shown[field.name] = value(content)
-    return shown
+        return
+    spec = key.decode()
+    if not data.session.get("email"):
+        email = spec.identity.email
+        agent = {"user_agent": data.session.get("user_agent", "")}
+        owner = {"user_id": key.labels.get(USER_ID_LABEL, ""), "role": spec.role, "email": email}
+        data.session = {**agent, **owner, "fingerprint": key.id}
+    if spec.expiration.seconds:
+        data.session["public_key_expiration"] = spec.expiration.seconds
 
 
-def _enum_name(request: Any, field: str) -> str:
-    values = request.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
-    found = values.get(getattr(request, field))
+def _matching(entries: Iterable[_Entry], request: Any, start: int, end: int) -> list[_Entry]:
+    event = _enum_name(request, "event_type").removeprefix(_KIND).lower() if request.event_type else ""
+    return [
+        one
+        for one in entries
+        if start <= one.date <= end
+        and event in {"", one.event_type}
+        and request.resource_type in {"", one.resource_type}
+        and request.resource_id in {"", one.resource_id}
+        and request.cluster_id in {"", one.cluster_id}
+        and request.actor in {"", one.actor}
+        and (not request.search or one.has(request.search))
+    ]
+
+
+def _sorted(entries: list[_Entry], request: Any) -> list[_Entry]:
+    """Return entries in the order asked for; those that are equal in it stand in the order in which they came."""
+    name = _enum_name(request, "order_by_field").removeprefix(_FIELD)
+    column = "date" if name in {"", "UNSPECIFIED", _DATE} else name.lower()
+    descending = _enum_name(request, "order_by_dir") == _DESCENDING
+    return sorted(entries, key=lambda one: getattr(one, column), reverse=descending)
+
+
+def _enum_name(request: Any, field_name: str) -> str:
+    values = request.DESCRIPTOR.fields_by_name[field_name].enum_type.values_by_number
+    found = values.get(getattr(request, field_name))
     return "" if found is None else str(found.name)
 
 
-def _day(text: str, which: str) -> int | None:
-    """Return the beginning of a day in milliseconds since 1970; None for no day."""
+def _day(text: str, which: str, otherwise: int) -> int:
+    """Return the beginning of a day in milliseconds since 1970."""
     if not text:
-        return None
+        return otherwise
     try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        problem = f'invalid {which} time: parsing time "{text}" as "2006-01-02": cannot parse "{text}" as "2006"'
-        raise StateError("INVALID_ARGUMENT", problem) from None
-    return int(day.timestamp()) * 1000
+        return int(parse_date(text).timestamp()) * 1000
+    except BadDate as error:
+        raise StateError("INVALID_ARGUMENT", f"invalid {which} time: {error}") from None

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.guards import PREFIX, missing_here, require
+from omniherd.emulator.services.maintenance import Maintenance
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
     from omniherd.emulator.server import Incoming, Method, Send
+    from omniherd.emulator.services.audit_log import AuditLog
     from omniherd.emulator.store import Store
+    from omniherd.emulator.talos.machine_log import Line
+    from omniherd.emulator.talos.machines import Machines
 
 __all__ = ["MachineCalls"]
 
-_MACHINES = "Machines.omni.sidero.dev"
-_STATUSES = "MachineStatuses.omni.sidero.dev"
+_O = ".omni.sidero.dev"
+_STATUSES = "MachineStatuses" + _O
+_LINKS = "Links" + _O
+_TOKENS = "NodeUniqueTokenStatuses" + _O
+_PROVIDER = "omni.sidero.dev/infra-provider-id"
 _INSTALL, _UPGRADE = 1, 2
+_NO_TOKEN = 3  # NodeUniqueTokenStatusSpec.NONE
 
 
 class MachineCalls:
@@ -27,10 +33,14 @@ class MachineCalls:
 
     Args:
         store: The state.
+        machines: The emulated machines.
+        audit: Where calls to Talos are noted.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, machines: Machines, audit: AuditLog) -> None:
         self._store = store
+        self._machines = machines
+        self._maintenance = Maintenance(store, machines, audit)
 
     def methods(self) -> dict[str, Method]:
         """Return what answers, by path."""
@@ -44,51 +54,36 @@ class MachineCalls:
         }
 
     async def logs(self, call: Incoming, request: Any, send: Send) -> None:
-        """Answer MachineLogs: the few lines that an emulated machine wrote; a follower waits for more in vain."""
+        """Answer MachineLogs, also of a machine that is away."""
         _named(request.machine_id)
         require(call)
-        name = request.machine_id
-        machine = self._store.find("default", _MACHINES, name)
-        if machine is None:
+        name, log = request.machine_id, self._machines.log
+        if not log.has(name):
             text = f'failed to get log store for machine "{name}": log store not found: {name}'
             raise StateError("NOT_FOUND", text)
-        lines = self._lines(machine)
-        wanted = request.tail_lines
-        if wanted >= 0:
-            lines = lines[len(lines) - wanted :] if 0 < wanted < len(lines) else lines if wanted else []
-        for line in lines:
-            await send(message("common.Data")(bytes=line).SerializeToString())
-        if request.follow:
-            bell = call.bell()
-            while True:
-                await bell.heard()
+        data: Any = message("common.Data")
 
-    def _lines(self, machine: Stored) -> list[bytes]:
-        status = self._store.find("default", _STATUSES, machine.id)
-        network = None if status is None else status.decode().network
-        host = machine.id if network is None or not network.hostname else network.hostname
-        texts = ("[talos] task startAllServices (1/1): done\n", f"setting hostname {json.dumps({'hostname': host})}\n")
-        lines: list[bytes] = []
-        for number, text in enumerate(texts):
-            moment = datetime.fromtimestamp(machine.created[0] + number, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            line = {"msg": text, "talos-level": "info", "talos-time": moment}
-            lines.append(json.dumps(line, separators=(",", ":")).encode())
-        return lines
+        async def tell(line: Line) -> None:
+            await send(data(bytes=line.json()).SerializeToString())
+
+        tail = request.tail_lines if request.tail_lines >= 0 else None
+        await log.send(name, tell, bell=call.bell() if request.follow else None, tail=tail)
 
     async def maintenance_upgrade(self, call: Incoming, request: Any) -> bytes:
-        """Answer MaintenanceUpgrade, as far as its refusals go."""
+        """Answer MaintenanceUpgrade."""
         _named(request.machine_id)
-        require(call)
         if not request.version:
             raise StateError("INVALID_ARGUMENT", "talos version is required")
-        self._in_maintenance(request.machine_id)
-        self._tracked(request.version)
-        raise missing_here(call, "upgrade machines in maintenance mode")
-
-    async def maintenance_lifecycle(self, call: Incoming, request: Any, _send: Send) -> None:
-        """Answer MaintenanceLifecycle, as far as its refusals go."""
-        _named(request.machine_id)
         require(call)
+        machine = self._in_maintenance(request.machine_id)
+        self._maintenance.check_target(machine, request.version)
+        self._maintenance.upgrade(call, machine, request.version)
+        return b""
+
+    async def maintenance_lifecycle(self, call: Incoming, request: Any, send: Send) -> None:
+        """Answer MaintenanceLifecycle."""
+        require(call)
+        _named(request.machine_id)
         if request.operation not in {_INSTALL, _UPGRADE}:
             raise StateError("INVALID_ARGUMENT", "operation must be OPERATION_INSTALL or OPERATION_UPGRADE")
         if request.operation == _INSTALL and not request.disk:
@@ -97,17 +92,18 @@ class MachineCalls:
             raise StateError("INVALID_ARGUMENT", "disk must not be set for UPGRADE")
         if request.operation == _UPGRADE and not request.version:
             raise StateError("INVALID_ARGUMENT", "version is required for UPGRADE")
-        self._in_maintenance(request.machine_id)
-        if request.version:
-            self._tracked(request.version)
-        raise missing_here(call, "install or upgrade machines in maintenance mode")
+        machine = self._in_maintenance(request.machine_id)
+        response: Any = message("management.MaintenanceLifecycleResponse")
+        lines = self._maintenance.lifecycle(call, machine, request.version, request.disk)
+        for line in lines:
+            await send(response(message=line).SerializeToString())
 
     async def power_on(self, call: Incoming, request: Any) -> bytes:
         """Answer MachinePowerOn, as far as its refusals go."""
         _named(request.machine_id)
         require(call)
-        machine = self._machine(request.machine_id)
-        if not any("infra-provider" in label for label in machine.labels):
+        machine = self._link(request.machine_id)
+        if _PROVIDER not in machine.labels:
             text = "machine is not managed by a static infra provider, power on the machine manually"
             raise StateError("FAILED_PRECONDITION", text)
         raise missing_here(call, "switch machines")
@@ -116,30 +112,36 @@ class MachineCalls:
         """Answer MachinePowerOff, as far as its refusals go."""
         _named(request.machine_id)
         require(call)
-        self._machine(request.machine_id)
+        self._link(request.machine_id)
         raise missing_here(call, "switch machines")
 
     async def reset_token(self, call: Incoming, request: Any) -> bytes:
-        """Answer ResetNodeUniqueToken, as far as its refusals go."""
+        """Answer ResetNodeUniqueToken: the machine has none from then on, until it joins again."""
         require(call)
-        self._machine(request.id)
-        raise missing_here(call, "have unique tokens of nodes")
+        if self._store.find("default", _STATUSES, request.id) is None:
+            raise StateError("NOT_FOUND", "machine not found")
+        with self._store.lock:
+            status = self._store.find("default", _TOKENS, request.id)
+            if status is None or status.decode().state == _NO_TOKEN:
+                name = f"NodeUniqueTokens{_O}(default/{request.id}@undefined)"
+                text = f"failed to teardown and destroy node unique token: resource {name} doesn't exist"
+                raise StateError("UNKNOWN", text)
+            self._store.put(_TOKENS, request.id, {"state": _NO_TOKEN}, owner=status.owner)
+        return b""
 
-    def _machine(self, name: str) -> Stored:
-        machine = self._store.find("default", _MACHINES, name)
+    def _link(self, name: str) -> Stored:
+        link = self._store.find("default", _LINKS, name)
+        if link is None:
+            raise StateError("NOT_FOUND", "machine not found")
+        return link
+
+    def _in_maintenance(self, name: str) -> Stored:
+        machine = self._store.find("default", _STATUSES, name)
         if machine is None:
             raise StateError("NOT_FOUND", "machine not found")
-        return machine
-
-    def _in_maintenance(self, name: str) -> None:
-        self._machine(name)
-        if self._store.find("default", "ClusterMachines.omni.sidero.dev", name) is not None:
+        if not machine.decode().maintenance:
             raise StateError("FAILED_PRECONDITION", "machine is not in maintenance mode")
-
-    def _tracked(self, version: str) -> None:
-        if self._store.find("default", "TalosVersions.omni.sidero.dev", version.removeprefix("v")) is None:
-            text = f'requested Talos version "{version}" is not tracked by this Omni release'
-            raise StateError("FAILED_PRECONDITION", text)
+        return machine
 
 
 def _named(machine: str) -> None:

@@ -1,0 +1,218 @@
+"""The resources of Talos on a machine, made from what the store of Omni says about it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from omniherd.emulator.records import Event, Stored, length_delimited
+from omniherd.emulator.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from omniherd.emulator.store import Clock
+    from omniherd.emulator.talos.nodes import Node, Nodes
+    from omniherd.emulator.talos.running import Running
+
+__all__ = ["SENSITIVE", "NodeResources"]
+
+SENSITIVE = "MachineConfigs.config.talos.dev"
+"""What a Talos shows to its own administrators only."""
+
+_O = ".omni.sidero.dev"
+_SOURCES = frozenset({"MachineStatuses" + _O, "ClusterMachineIdentities" + _O, "ClusterMachines" + _O})
+_NAMESPACES = {
+    "cluster": "Cluster configuration and discovery resources.",
+    "config": "Talos node configuration.",
+    "hardware": "Hardware resources.",
+    "k8s": "Kubernetes all node types resources.",
+    "meta": "Metadata resources.",
+    "network": "Networking resources.",
+    "runtime": "Talos Runtime resources.",
+    "v1alpha1": "Talos v1alpha1 subsystems glue resources.",
+}
+_PLACES = {
+    "HostnameStatuses.net.talos.dev": "network",
+    "Identities.cluster.talos.dev": "cluster",
+    "MachineStatuses.runtime.talos.dev": "runtime",
+    "MachineTypes.config.talos.dev": "config",
+    "Members.cluster.talos.dev": "cluster",
+    "Namespaces.meta.cosi.dev": "meta",
+    "NodeAddresses.net.talos.dev": "network",
+    "Nodenames.kubernetes.talos.dev": "k8s",
+    "SystemInformations.hardware.talos.dev": "hardware",
+}
+_MAINTENANCE, _RUNNING_STAGE = 3, 4
+_CONTROL_PLANE, _WORKER = 2, 3
+
+
+class NodeResources:
+    """The stores of the machines, each made when it is first asked for and kept in step from then on.
+
+    Args:
+        store: The state of Omni.
+        nodes: The machines.
+        running: What goes on in them.
+    """
+
+    def __init__(self, store: Store, nodes: Nodes, running: Running) -> None:
+        self._nodes = nodes
+        self._running = running
+        self._stores: dict[str, Store] = {}
+        self._lock = store.lock
+        store.observe(self._see)
+
+    def store(self, node: Node) -> Store:
+        """Return the resources of a machine."""
+        with self._lock:
+            found = self._stores.get(node.id)
+            if found is None:
+                found = self._stores[node.id] = Store(_from(node, self._running.clock))
+                self._refresh(node)
+            return found
+
+    def _see(self, event: Event) -> None:
+        changed = event.resource
+        if changed is None or changed.type not in _SOURCES or not self._stores:
+            return
+        for id_ in tuple(self._stores):
+            node = self._nodes.node(id_)
+            if node is None:
+                del self._stores[id_]
+            elif id_ == changed.id or node.cluster == changed.labels.get("omni.sidero.dev/cluster", ""):
+                self._refresh(node)
+
+    def _refresh(self, node: Node) -> None:
+        store = self._stores[node.id]
+        wanted = {(one.namespace, one.type, one.id): one for one in _resources(node, self._nodes.members(node.cluster))}
+        with store.lock:
+            for namespace, kind in store.kinds():
+                for old in store.list(namespace, kind):
+                    if (namespace, kind, old.id) not in wanted:
+                        store.remove(namespace, kind, old.id)
+            for key, one in wanted.items():
+                current = store.find(*key)
+                if current is None:
+                    store.create(one, one.owner)
+                elif (current.spec, current.yaml) != (one.spec, one.yaml):
+                    store.modify(*key, spec=one.spec, yaml=one.yaml)
+
+
+def _from(node: Node, clock: Clock) -> Clock:
+    """Return the clock of a machine, which did not run before the machine."""
+    return lambda: max(clock(), node.joined * 1_000_000_000)
+
+
+def _resources(node: Node, members: list[Node]) -> Iterator[Stored]:
+    yield from _of_machine(node)
+    for namespace, text in sorted(_NAMESPACES.items()):
+        yield _made("Namespaces.meta.cosi.dev", namespace, "meta", {"description": text}, _text(1, text))
+    if not node.cluster:
+        return
+    yield _made(
+        "Identities.cluster.talos.dev",
+        "local",
+        "cluster.NodeIdentityController",
+        {"nodeId": node.identity},
+        _text(1, node.identity),
+    )
+    yield _made(
+        "Nodenames.kubernetes.talos.dev",
+        "nodename",
+        "k8s.NodenameController",
+        {"nodename": node.name, "hostnameVersion": "2", "skipNodeRegistration": False},
+        _text(1, node.name) + _text(2, "2"),
+    )
+    for member in members:
+        yield _member(member)
+
+
+def _of_machine(node: Node) -> Iterator[Stored]:
+    stage, number = ("running", _RUNNING_STAGE) if node.cluster else ("maintenance", _MAINTENANCE)
+    yield _made(
+        "MachineStatuses.runtime.talos.dev",
+        "machine",
+        "runtime.MachineStatusController",
+        {"stage": stage, "status": {"ready": True, "unmetConditions": []}},
+        _number(1, number) + length_delimited(2, _number(1, 1)),
+    )
+    manufacturer, product = "qemu", "Emulated machine"
+    yield _made(
+        "SystemInformations.hardware.talos.dev",
+        "systeminformation",
+        "",
+        {"manufacturer": manufacturer, "productName": product, "uuid": node.id},
+        _text(1, manufacturer) + _text(2, product) + _text(5, node.id),
+    )
+    hostname = node.status.network.hostname or node.name
+    yield _made(
+        "HostnameStatuses.net.talos.dev",
+        "hostname",
+        "network.HostnameSpecController",
+        {"hostname": hostname, "domainname": node.status.network.domainname},
+        _text(1, hostname) + _text(2, node.status.network.domainname),
+    )
+    kind, type_number = ("controlplane", _CONTROL_PLANE) if node.control_plane else ("worker", _WORKER)
+    if node.cluster:
+        yield _made(
+            "MachineTypes.config.talos.dev",
+            "machine-type",
+            "config.MachineTypeController",
+            kind,
+            _number(1, type_number),
+        )
+    outside = [*node.status.network.addresses]
+    inside = f"{node.address}/64" if ":" in node.address else f"{node.address}/32"
+    every = sorted(outside) if inside in outside or not node.address else [*sorted(outside), inside]
+    for id_, addresses in (("current", every), ("current-no-k8s", every), ("default", every[-1:])):
+        yield _made(
+            "NodeAddresses.net.talos.dev",
+            id_,
+            "network.NodeAddressController",
+            {"addresses": addresses, "sortAlgorithm": "v1"},
+            b"".join(length_delimited(1, _prefix(address)) for address in addresses),
+        )
+
+
+def _member(node: Node) -> Stored:
+    kind, number = ("controlplane", _CONTROL_PLANE) if node.control_plane else ("worker", _WORKER)
+    system = f"Talos ({node.version})"
+    address = ipaddress.ip_address(node.address_in_cluster)
+    return _made(
+        "Members.cluster.talos.dev",
+        node.name,
+        "cluster.MemberController",
+        {
+            "addresses": [str(address)],
+            "hostname": node.name,
+            "machineType": kind,
+            "nodeId": node.identity,
+            "operatingSystem": system,
+        },
+        _text(1, node.identity)
+        + length_delimited(2, length_delimited(1, address.packed))
+        + _text(3, node.name)
+        + _number(4, number)
+        + _text(5, system),
+    )
+
+
+def _made(kind: str, id_: str, owner: str, shown: Any, spec: bytes) -> Stored:
+    from omniherd.yamlform.emit import dump
+
+    text = f"{shown}\n" if isinstance(shown, str) else dump(shown, sort=False)
+    return Stored(_PLACES[kind], kind, id_, owner=owner, spec=spec, yaml=text)
+
+
+def _text(field: int, value: str) -> bytes:
+    return length_delimited(field, value.encode()) if value else b""
+
+
+def _number(field: int, value: int) -> bytes:
+    return bytes((field << 3, value)) if value else b""
+
+
+def _prefix(text: str) -> bytes:
+    network = ipaddress.ip_interface(text)
+    return length_delimited(1, network.ip.packed) + _number(2, network.network.prefixlen)

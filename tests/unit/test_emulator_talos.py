@@ -1,0 +1,270 @@
+"""Talos of the emulated machines, as this client sees it."""
+
+import json
+import time
+
+import pytest
+
+from omniherd import Omni
+from omniherd.emulator import Emulator
+from omniherd.errors import (
+    FailedPrecondition,
+    InputError,
+    PermissionDenied,
+    Unavailable,
+    UnknownError,
+)
+from omniherd.resources import MachineStatus
+from omniherd.wire import machine
+
+
+class Clock:
+    """The machine's clock, moved ahead by hand; signatures bear five minutes."""
+
+    def __init__(self):
+        self.ahead = 0
+
+    def __call__(self):
+        return time.time_ns() + self.ahead
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def omni(emulator):
+    with emulator.connect() as client:
+        yield client
+
+
+def as_role(emulator, role):
+    name = f"talos-{role.lower()}"
+    return Omni.connect(emulator.endpoint, service_account_key=emulator.add_service_account(name, role))
+
+
+def test_machines_say_what_their_statuses_say(omni):
+    """Cores, memory and disks are those that Omni knows of."""
+    status = omni.get(MachineStatus, omni.machines.find("fra-worker-1").id).spec
+    (memory,) = omni.talos("prod", nodes="fra-worker-1").memory()
+    assert memory.message.meminfo.memtotal == sum(one.size_mb for one in status.hardware.memory_modules) * 1024
+    (cpus,) = omni.talos("prod", nodes="fra-worker-1").call("CPUInfo")
+    assert len(cpus.message.cpu_info) == sum(one.thread_count for one in status.hardware.processors)
+    (disks,) = omni.talos("prod", nodes="fra-worker-1").disks()
+    assert [one.device_name for one in disks.message.disks] == ["/dev/nvme0n1"]
+    mounts = omni.talos("prod", nodes="fra-worker-1").mounts()[0].message.stats
+    assert {one.mounted_on for one in mounts} >= {"/", "/var"}
+
+
+UNARY = [
+    "CPUFreqStats",
+    "CPUInfo",
+    "Containers",
+    "DiskStats",
+    "EtcdAlarmList",
+    "EtcdMemberList",
+    "EtcdStatus",
+    "Hostname",
+    "LoadAvg",
+    "LogsContainers",
+    "Memory",
+    "Mounts",
+    "NetworkDeviceStats",
+    "Processes",
+    "ServiceList",
+    "Stats",
+    "SystemStat",
+    "Version",
+    "storage.StorageService/Disks",
+    "time.TimeService/Time",
+]
+
+
+@pytest.mark.parametrize("method", UNARY)
+def test_each_method_answers_for_one_machine_and_for_several(omni, method):
+    nodes = ["fra-cp-1", "fra-cp-2"]
+    (one,) = omni.talos("prod", nodes=nodes[0]).call(method)
+    assert not one.message.HasField("metadata")
+    several = omni.talos("prod", nodes=nodes).call(method)
+    assert [(reply.node, reply.error) for reply in several] == [(name, None) for name in nodes]
+
+
+def test_the_etcd_of_a_cluster_has_its_control_planes(omni):
+    (reply,) = omni.talos("prod", nodes="fra-cp-2").etcd_members()
+    assert [one.hostname for one in reply.message.members] == ["fra-cp-1", "fra-cp-2", "fra-cp-3"]
+    leaders = {
+        reply.message.member_status.leader for reply in omni.talos("prod", nodes=["fra-cp-1", "fra-cp-2"]).etcd_status()
+    }
+    assert leaders <= {one.id for one in reply.message.members}
+    assert len(leaders) == 1
+
+
+def test_a_machine_that_is_away_cannot_be_reached(omni):
+    with pytest.raises(Unavailable, match="i/o timeout"):
+        omni.talos("edge-lab", nodes="lab-worker-1").call("Version")
+    here, away = omni.talos("edge-lab", nodes=["lab-cp-1", "lab-worker-1"]).version()
+    assert here.error is None
+    assert isinstance(away.error, Unavailable)
+
+
+@pytest.mark.parametrize("method", ["Reset", "Upgrade", "ApplyConfiguration", "Rollback", "Bootstrap"])
+def test_what_omni_lets_nobody_do_is_refused_and_does_nothing(omni, method):
+    with pytest.raises(PermissionDenied, match="not authorized"):
+        omni.talos("prod", nodes="fra-cp-1").call(method)
+    assert omni.talos("prod", nodes="fra-cp-1").version()[0].error is None
+
+
+def test_readers_only_read(emulator):
+    with as_role(emulator, "Reader") as reader:
+        assert reader.talos("prod", nodes="fra-cp-1").version()[0].message.version.tag == "v1.13.4"
+        for refused in ("Reboot", "ServiceRestart"):
+            with pytest.raises(PermissionDenied, match="not authorized"):
+                reader.talos("prod", nodes="fra-cp-1").call(refused)
+        with pytest.raises(PermissionDenied, match="not authorized"):
+            reader.talos("prod", nodes="fra-cp-1").read_file("/etc/os-release")
+        with pytest.raises(PermissionDenied, match="permission denied"):
+            reader.talos(nodes="spare-1").version()
+
+
+def test_a_policy_opens_one_cluster(emulator, omni):
+    from omniherd.resources import AccessPolicy
+
+    key = emulator.add_service_account("policed", "None")
+    policy = AccessPolicy("access-policy")
+    rule = policy.spec.rules.add(role="Reader")
+    rule.users.append("policed@serviceaccount.omni.sidero.dev")
+    rule.clusters.append("staging")
+    omni.create(policy)
+    try:
+        with Omni.connect(emulator.endpoint, service_account_key=key) as guest:
+            assert guest.talos("staging").version()[0].error is None
+            with pytest.raises(PermissionDenied, match="insufficient role"):
+                guest.talos("prod").version()
+    finally:
+        omni.delete(AccessPolicy, "access-policy")
+
+
+def test_files(omni):
+    talos = omni.talos("prod", nodes="fra-cp-1")
+    assert b"VERSION_ID=v1.13.4" in talos.read_file("/etc/os-release")
+    names = [reply.message.relative_name for reply in talos.list_files("/etc")]
+    assert names == [".", "hostname", "hosts", "os-release", "resolv.conf"]
+    with pytest.raises(UnknownError, match="no such file"):
+        talos.read_file("/nope")
+
+
+def test_a_reboot_takes_two_seconds():
+    clock = Clock()
+    with Emulator(clock=clock) as emulator, emulator.connect() as omni:
+        talos = omni.talos("prod", nodes="fra-cp-1")
+        clock.ahead += 100 * 10**9
+        before = talos.system_stat()[0].message.boot_time
+        talos.reboot()
+        with pytest.raises(Unavailable, match="connection refused"):
+            talos.call("Version")  # which does not try again, as `version` does
+        # The others answer for the cluster meanwhile.
+        assert omni.talos("prod").version()[0].error is None
+        clock.ahead += 3 * 10**9
+        assert talos.system_stat()[0].message.boot_time > before
+        last = list(omni.management.machine_logs(omni.machines.find("fra-cp-1").id, tail_lines=1))[-1]
+        assert "reboot" in json.loads(last)["msg"]
+
+
+def test_a_service_restarts(emulator, omni):
+    talos = omni.talos("prod", nodes="fra-worker-1")
+    before = {one.id: one.health.last_change.ToNanoseconds() for one in talos.services()[0].message.services}
+    talos.service_restart("kubelet")
+    after = {one.id: one.health.last_change.ToNanoseconds() for one in talos.services()[0].message.services}
+    assert after["kubelet"] > before["kubelet"]
+    assert after["apid"] == before["apid"]
+    with pytest.raises(UnknownError, match="doesn't support restart"):
+        talos.service_restart("apid")
+    with pytest.raises(UnknownError, match="not registered"):
+        talos.service_restart("nope")
+
+
+def test_a_followed_log_brings_what_is_written(emulator, omni):
+    id_ = omni.machines.find("ams-cp-1").id
+    following = omni.talos("staging", nodes="ams-cp-1").stream(
+        "Dmesg", machine.DmesgRequest(follow=True, tail=True), timeout=20
+    )
+    logs = omni.management.machine_logs(id_, follow=True, tail_lines=1, timeout=20)
+    assert json.loads(next(logs))["msg"].startswith("setting hostname")
+    with following, logs:
+        # The stream of the machine tells nothing until there is news; a call after it shows that it is open.
+        emulator.log(id_, "first\nsecond")
+        assert [json.loads(next(logs))["msg"] for _ in range(2)] == ["first\n", "second\n"]
+    with pytest.raises(InputError, match="no machine"):
+        emulator.log("nope", "x")
+
+
+def test_events_tell_of_past_and_new(omni):
+    talos = omni.talos("staging", nodes="ams-worker-1")
+    with talos.events(tail_events=-1, timeout=20) as events:
+        first = next(events).message
+        assert first.data.type_url == "talos/runtime/machine.MachineStatusEvent"
+        talos.service_restart("kubelet")
+        kinds = [next(events).message.data.type_url.rpartition(".")[2] for _ in range(2)]
+        assert kinds == ["ServiceStateEvent", "ServiceStateEvent"]
+
+
+def test_resources_of_talos_follow_those_of_omni(emulator, omni):
+    talos = omni.talos("staging", nodes="ams-cp-1")
+    members = talos.list("Members.cluster.talos.dev", namespace="cluster")
+    assert [(one.id, one.spec["machineType"]) for one in members] == [
+        ("ams-cp-1", "controlplane"),
+        ("ams-worker-1", "worker"),
+    ]
+    with talos.watch("Members.cluster.talos.dev", namespace="cluster", timeout=20) as changes:
+        kinds = [next(changes).kind for _ in range(3)]
+        assert kinds == ["created", "created", "bootstrapped"]
+        worker = omni.machines.find("ams-worker-1").id
+        status = omni.get(MachineStatus, worker).spec
+        status.talos_version = "v1.13.4"
+        emulator.store.modify(
+            "default", MachineStatus.type_name, worker, spec=status.SerializeToString(deterministic=True)
+        )
+        change = next(changes)
+    assert change.kind == "updated"
+    assert change.resource.spec["operatingSystem"] == "Talos (v1.13.4)"
+    with pytest.raises(PermissionDenied, match="not authorized"):
+        talos.list("MachineConfigs.config.talos.dev", namespace="config")
+
+
+@pytest.fixture
+def spare():
+    with Emulator() as emulator, emulator.connect() as omni:
+        yield omni, omni.machines.find("spare-1").id
+
+
+def test_talos_is_installed_and_upgraded_in_maintenance(spare):
+    omni, id_ = spare
+    with pytest.raises(FailedPrecondition, match="not installed on this machine; use OPERATION_INSTALL"):
+        list(omni.management.maintenance_lifecycle(id_, "upgrade", version="1.13.4"))
+    lines = list(omni.management.maintenance_lifecycle(id_, "install", disk="/dev/nvme0n1", version="1.13.4"))
+    assert lines[0].startswith("[omni] pulling installer image 127.0.0.1:9999/metal-installer/")
+    assert lines[0].endswith(":v1.13.4")
+    assert "@sha256:" in lines[1]
+    assert lines[-1] == "[omni] rebooting machine to boot into installed Talos"
+    assert omni.get(MachineStatus, id_).spec.talos_version == "v1.13.4"
+    with pytest.raises(FailedPrecondition, match="already installed"):
+        list(omni.management.maintenance_lifecycle(id_, "install", disk="/dev/nvme0n1"))
+
+
+def test_an_upgraded_machine_is_away_for_a_while(spare):
+    omni, id_ = spare
+    omni.management.maintenance_upgrade(id_, "1.13.4")
+    assert omni.get(MachineStatus, id_).labels["omni.sidero.dev/talos-version"] == "v1.13.4"
+    with pytest.raises(Unavailable, match="connection refused"):
+        omni.talos(nodes=id_).call("Version")
+    with pytest.raises(FailedPrecondition, match="not a supported target from the version running in memory"):
+        omni.management.maintenance_upgrade(id_, "1.13.4")
+
+
+def test_a_token_is_forgotten_once(spare):
+    omni, id_ = spare
+    omni.management.reset_node_unique_token(id_)
+    with pytest.raises(UnknownError, match="NodeUniqueTokens"):
+        omni.management.reset_node_unique_token(id_)
