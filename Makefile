@@ -12,7 +12,7 @@ help:
 	@echo "make check      what each commit passes: lint, types, generated files, unit tests"
 	@echo "make test-live  the contract suite on the server of OMNI_ENDPOINT"
 	@echo "make generate   rewrite the generated files from their sources"
-	@echo "make bench      figures beside raw grpcio, in the same run"
+	@echo "make bench      figures beside raw grpcio, in the same run, and what the emulator bears"
 	@echo "make docs       the reference, from docstrings, into site/"
 	@echo "make setup      the development environment in .venv"
 
@@ -58,6 +58,7 @@ generate: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python tests/perf/bench_state.py
+	$(BIN)/python tests/perf/bench_emulator.py
 
 docs: .venv/dev
 	$(BIN)/python tools/build_docs.py

@@ -184,6 +184,22 @@ class Ours:
         self.made = [self.omni.update(one) for one in self.made]
         return time.perf_counter() - begun
 
+    def latency(self) -> float:
+        from omniherd.resources import MachineClass
+
+        one = self.made[0]
+        with self.omni.watch(MachineClass, one.id) as watch:
+            next(watch)
+            begun = time.perf_counter()
+            for number in range(self.writes):
+                one.spec.match_labels[:] = [f"seen = {self.round}.{number}"]
+                one = self.omni.update(one)
+                for event in watch:
+                    if event.resource.version == one.version:
+                        break
+            self.made[0] = one
+            return time.perf_counter() - begun
+
     def destroy(self) -> float:
         from omniherd.errors import NotFound
         from omniherd.resources import MachineClass
@@ -329,9 +345,10 @@ def main() -> None:
         table.row("get, aio", *with_tasks("get", "get"), options.gets, "<= 1.0")
         table.row("get, 16 at once", *both("get16"), options.gets)
         table.row("get, 16 at once, aio", *with_tasks("get16", "get16"), options.gets, "<= 0.91")
-        for verb in ("create", "update", "destroy"):
+        for verb in ("create", "update", "latency", "destroy"):
             # Each needs what the one before it left.
-            table.row(verb, *both(verb), options.writes, "<= 1.1")
+            title = "update until its event" if verb == "latency" else verb
+            table.row(title, *both(verb), options.writes, "<= 1.1")
         done = 1
         for size in options.sizes:
             asyncio.run(fill(place, done, size))

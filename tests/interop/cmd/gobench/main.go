@@ -52,7 +52,7 @@ type bench struct {
 type measurement func(context.Context, *bench) (int, time.Duration, error)
 
 // names gives the order: destroy removes what create made and update changed.
-var names = []string{"connect", "get", "get16", "list", "watch", "create", "update", "destroy"}
+var names = []string{"connect", "get", "get16", "list", "watch", "create", "update", "latency", "destroy"}
 
 var measurements = map[string]measurement{
 	"connect": connect,
@@ -62,6 +62,7 @@ var measurements = map[string]measurement{
 	"watch":   watch,
 	"create":  create,
 	"update":  update,
+	"latency": latency,
 	"destroy": destroy,
 }
 
@@ -372,6 +373,45 @@ func update(ctx context.Context, b *bench) (int, time.Duration, error) {
 	for _, class := range classes {
 		if err := b.state.Update(ctx, class); err != nil {
 			return 0, 0, err
+		}
+	}
+
+	return b.writes, time.Since(begun), nil
+}
+
+// latency times how long a change takes to come back as an event, one after the other, the call that makes it included.
+func latency(ctx context.Context, b *bench) (int, time.Duration, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	pointer := b.class("written", 0, "").Metadata()
+	events := make(chan state.Event)
+
+	if err := b.state.Watch(ctx, pointer, events); err != nil {
+		return 0, 0, err
+	}
+
+	class, err := safe.StateGet[*omni.MachineClass](ctx, b.state, pointer)
+	if err != nil {
+		return 0, 0, err
+	}
+
+	begun := time.Now()
+
+	for number := range b.writes {
+		class.TypedSpec().Value.MatchLabels = []string{fmt.Sprintf("seen = %d.%d", b.round, number)}
+
+		if err = b.state.Update(ctx, class); err != nil {
+			return 0, 0, err
+		}
+
+		for seen := false; !seen; {
+			select {
+			case event := <-events:
+				seen = event.Resource != nil && event.Resource.Metadata().Version().Equal(class.Metadata().Version())
+			case <-ctx.Done():
+				return 0, 0, ctx.Err()
+			}
 		}
 	}
 
