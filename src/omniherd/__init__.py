@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from omniherd._async.cache import AsyncCache as AsyncCache
     from omniherd._async.client import AsyncEdit as AsyncEdit
     from omniherd._async.client import AsyncOmni as AsyncOmni
     from omniherd._async.client import AsyncStream as AsyncStream
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from omniherd._core.retry import RetryPolicy as RetryPolicy
     from omniherd._core.watch import Event as Event
     from omniherd._core.watch import EventKind as EventKind
+    from omniherd._sync.cache import Cache as Cache
     from omniherd._sync.client import Edit as Edit
     from omniherd._sync.client import Omni as Omni
     from omniherd._sync.client import Stream as Stream
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
 # Public name -> the module that has it. Nothing is imported before it is asked for: `import omniherd` costs next to
 # nothing, and the command line's --help never loads gRPC.
 _HOMES = {
+    "AsyncCache": "omniherd._async.cache",
     "AsyncEdit": "omniherd._async.client",
     "AsyncLogin": "omniherd._async.login",
     "AsyncOmni": "omniherd._async.client",
     "AsyncStream": "omniherd._async.client",
     "AsyncWatch": "omniherd._async.watch",
+    "Cache": "omniherd._sync.cache",
     "DeleteResult": "omniherd._core.deleting",
     "Edit": "omniherd._sync.client",
     "Event": "omniherd._core.watch",
@@ -66,11 +70,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncCache",
     "AsyncEdit",
     "AsyncLogin",
     "AsyncOmni",
     "AsyncStream",
     "AsyncWatch",
+    "Cache",
     "DeleteResult",
     "Edit",
     "Event",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from omniherd._async.channel import DEFAULT, AsyncChannel, Timeout
 from omniherd._async.deleting import AsyncDeleting
@@ -13,13 +13,14 @@ from omniherd._backend.tls import TLS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     from google.protobuf.message import Message
 
     from omniherd._async.auth import AsyncAuth
+    from omniherd._async.cache import AsyncCache
     from omniherd._async.clusters import AsyncClusters
     from omniherd._async.machines import AsyncMachines
     from omniherd._async.management import AsyncManagement
@@ -27,12 +28,18 @@ if TYPE_CHECKING:
     from omniherd._async.oidc import AsyncOIDC
     from omniherd._async.talos_api import AsyncTalos
     from omniherd._async.templates import AsyncTemplates
+    from omniherd._core.cache import Index, Report
     from omniherd._core.requests import Labels
     from omniherd._core.retry import RetryPolicy
     from omniherd.credentials import Connection
+    from omniherd.resource import Resource
     from omniherd.signing import Signer
 
 __all__ = ["AsyncEdit", "AsyncOmni", "AsyncStream"]
+
+# Proxies may keep a connection alive whose other end is gone; a cache looks after so many seconds.
+_SILENCE = 600.0
+R = TypeVar("R", bound="Resource[Any]")
 
 
 class AsyncOmni(AsyncDeleting):
@@ -135,6 +142,79 @@ class AsyncOmni(AsyncDeleting):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.connection.endpoint.url} as {self.connection.identity or 'nobody'}>"
+
+    # --- caches ---------------------------------------------------------------------------------------------------
+
+    @overload
+    def cache(
+        self,
+        kind: type[R],
+        *,
+        namespace: str | None = None,
+        labels: Labels = None,
+        id_regexp: str | None = None,
+        indexes: Mapping[str, Index[R]] | None = None,
+        on_error: Report[R] | None = None,
+        max_silence: float | None = _SILENCE,
+    ) -> AsyncCache[R]: ...
+    @overload
+    def cache(
+        self,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        labels: Labels = None,
+        id_regexp: str | None = None,
+        indexes: Mapping[str, Index[Resource[Any]]] | None = None,
+        on_error: Report[Resource[Any]] | None = None,
+        max_silence: float | None = _SILENCE,
+    ) -> AsyncCache[Resource[Any]]: ...
+    def cache(
+        self,
+        kind: type[Any] | str,
+        *,
+        namespace: str | None = None,
+        labels: Labels = None,
+        id_regexp: str | None = None,
+        indexes: Mapping[str, Index[Any]] | None = None,
+        on_error: Report[Any] | None = None,
+        max_silence: float | None = _SILENCE,
+    ) -> AsyncCache[Any]:
+        """Keep the resources of a type here, in step with the server; use it as a context manager.
+
+        Args:
+            kind: A class of `omniherd.resources`, a full type name, or an alias.
+            namespace: Their namespace, by default the one of the type.
+            labels: A selector; what stops matching is gone from the cache.
+            id_regexp: A regular expression on ids.
+            indexes: Functions by name; each says under which texts a resource is to be found.
+            on_error: Called with an error and the event it is about, None where it is about the watch: what handlers
+                and indexes raise, and what keeps the cache from being current. By default it goes to the log.
+            max_silence: Seconds without a message after which the stream is opened anew; None to trust the connection.
+
+        Raises:
+            SelectorError: The selector does not parse.
+
+        Example:
+            >>> async with omni.cache("clusters", indexes={"talos": lambda one: one.spec.talos_version}) as clusters:
+            ...     print([one.id for one in clusters.by("talos", "1.13.4")])
+        """
+        from omniherd._async.cache import AsyncCache
+        from omniherd._core.requests import label_queries
+        from omniherd._core.watch import WatchState
+        from omniherd.resource import resource_class
+
+        cls = resource_class(kind)
+        state: WatchState[Any] = WatchState(
+            cls,
+            cls.default_namespace if namespace is None else namespace,
+            queries=label_queries(labels),
+            id_regexp=id_regexp,
+            on_expired="restart",
+            max_silence=max_silence,
+            retry=self.channel.retry,
+        )
+        return AsyncCache(self.channel, state, indexes=indexes, on_error=on_error)
 
     # --- services -------------------------------------------------------------------------------------------------
 

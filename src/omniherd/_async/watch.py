@@ -12,6 +12,7 @@ from omniherd._backend import aio as backend
 from omniherd.errors import APIError, DeadlineExceeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -31,10 +32,19 @@ class AsyncWatch(Generic[R]):
     once.
     """
 
-    def __init__(self, channel: AsyncChannel, state: WatchState[R], *, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        channel: AsyncChannel,
+        state: WatchState[R],
+        *,
+        deadline: float | None = None,
+        noticed: Callable[[], None] | None = None,
+    ) -> None:
         self._channel = channel
         self._state = state
         self._deadline = deadline
+        # Called when `stale_since` changes without an event.
+        self._noticed = noticed
         self._events: deque[Event[R]] = deque()
         self._messages: AsyncMessages | None = None
         self._waker = backend.Waker()
@@ -106,7 +116,7 @@ class AsyncWatch(Generic[R]):
                 data = await messages.read()
                 if data is not None:
                     self._events.extend(state.feed(_decode(data)))
-                    state.heard(time.time())
+                    self._note(state.heard)
                     return
             except APIError as error:
                 broken = error
@@ -160,8 +170,14 @@ class AsyncWatch(Generic[R]):
         messages.cancel()
         return None
 
+    def _note(self, what: Callable[[float], None]) -> None:
+        before = self._state.stale_since
+        what(time.time())
+        if self._noticed is not None and self._state.stale_since != before:
+            self._noticed()
+
     def _drop(self) -> None:
-        self._state.lost(time.time())
+        self._note(self._state.lost)
         messages, self._messages = self._messages, None
         if messages is not None:
             messages.cancel()
@@ -171,7 +187,7 @@ class AsyncWatch(Generic[R]):
         self._closed = True
         self._events.clear()
         self._waker.wake()
-        self._state.lost(time.time())
+        self._note(self._state.lost)
         if self._alarm is not None:
             self._alarm.stop()
         messages, self._messages = self._messages, None

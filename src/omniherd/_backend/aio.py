@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from omniherd._backend.options import channel_options
 from omniherd.errors import OmniError
 
-__all__ = ["RPC_ERRORS", "Alarm", "Connection", "Waker", "each", "in_thread", "sleep"]
+__all__ = ["RPC_ERRORS", "Alarm", "Bell", "Connection", "Job", "Waker", "call", "each", "in_thread", "sleep"]
 
 import grpc
 import grpc.aio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -191,6 +192,85 @@ class Alarm:
     def stop(self) -> None:
         """Ask no more."""
         self._handle.cancel()
+
+
+class Bell:
+    """Wakes everybody who waits.
+
+    Attributes:
+        count: How often it rang. Look at it first, then at what you wait for, then wait: no ring is missed.
+    """
+
+    __slots__ = ("_waiting", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        """Wake all."""
+        self.count += 1
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    async def wait(self, seen: int, seconds: float | None) -> bool:
+        """Wait until it has rung more than `seen` times; tell whether it has within the time."""
+        if self.count != seen:
+            return True
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await asyncio.wait_for(waiting, seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.discard(waiting)
+        return True
+
+
+class Job:
+    """Work beside everything else.
+
+    Args:
+        work: The work.
+        name: What it shows as in lists of tasks.
+    """
+
+    __slots__ = ("_task",)
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._task = asyncio.create_task(work(), name=name)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._task.done()
+
+    async def join(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended; tell whether it has. From within, this waits for nothing.
+
+        An error that ended it is raised.
+        """
+        if asyncio.current_task() is self._task:
+            return False
+        done, _ = await asyncio.wait([self._task], timeout=seconds)
+        if done and not self._task.cancelled():
+            self._task.result()
+        return bool(done)
+
+    async def cancel(self) -> None:
+        """End it at its next step. Only tasks can be ended; the twin leaves a thread to its work."""
+        if asyncio.current_task() is not self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
+async def call(function: Callable[..., object], *arguments: Any) -> Any:
+    """Call a function of the user's, `async` or not."""
+    answer = function(*arguments)
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 async def sleep(seconds: float) -> None:

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniherd._backend.alarms import Alarm
 from omniherd._backend.options import channel_options
+from omniherd.errors import InputError
 
-__all__ = ["RPC_ERRORS", "Alarm", "Connection", "Waker", "each", "in_thread", "sleep"]
+__all__ = ["RPC_ERRORS", "Alarm", "Bell", "Connection", "Job", "Waker", "call", "each", "in_thread", "sleep"]
 
 import grpc
 import grpc.experimental
@@ -166,6 +168,89 @@ class Waker:
     def wake(self) -> None:
         """Wake the sleeper, now or when it comes."""
         self._event.set()
+
+
+class Bell:
+    """Wakes everybody who waits.
+
+    Attributes:
+        count: How often it rang. Look at it first, then at what you wait for, then wait: no ring is missed.
+    """
+
+    __slots__ = ("_changed", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._changed = threading.Condition()
+
+    def ring(self) -> None:
+        """Wake all."""
+        with self._changed:
+            self.count += 1
+            self._changed.notify_all()
+
+    def wait(self, seen: int, seconds: float | None) -> bool:
+        """Wait until it has rung more than `seen` times; tell whether it has within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.count != seen, seconds)
+
+
+class Job:
+    """Work beside everything else, in a thread that does not keep the program alive.
+
+    Args:
+        work: The work.
+        name: What it shows as in lists of threads.
+    """
+
+    __slots__ = ("_failure", "_thread", "_work")
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        self._work = work
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the end is waited for
+            self._failure = error
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return not self._thread.is_alive()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended; tell whether it has. From within, this waits for nothing.
+
+        An error that ended it is raised.
+        """
+        if threading.current_thread() is self._thread:
+            return False
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            return False
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    def cancel(self) -> None:
+        """Leave it to its work: a thread cannot be ended from outside."""
+
+
+def call(function: Callable[..., object], *arguments: Any) -> Any:
+    """Call a function of the user's.
+
+    Raises:
+        InputError: It is an `async` one.
+    """
+    answer = function(*arguments)
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise InputError(f"{function!r} is an async function; use it with AsyncOmni")
+    return answer
 
 
 def sleep(seconds: float) -> None:

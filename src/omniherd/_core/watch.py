@@ -325,12 +325,13 @@ class WatchState(Generic[R]):
         else:
             known[resource.id] = resource
         if self._contents and not self.caught_up:
-            out.append(Event(EventKind.BOOTSTRAPPED, self._nothing(), None, bookmark))
+            out.append(Event(EventKind.BOOTSTRAPPED, self.nothing(), None, bookmark))
         else:
-            self._announce(self._nothing(), bookmark, out)
+            self._announce(self.nothing(), bookmark, out)
         self.caught_up = True
 
-    def _nothing(self) -> R:
+    def nothing(self) -> R:
+        """Return what stands for no resource in events that are about none."""
         from omniherd.wire import cosi_resource
 
         metadata = cosi_resource.Metadata(namespace=self.namespace, type=self.cls.type_name, phase="running")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from omniherd._backend.tls import TLS
 from omniherd._sync.channel import DEFAULT, Channel, Timeout
@@ -13,15 +13,17 @@ from omniherd._sync.writing import Edit
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     from google.protobuf.message import Message
 
+    from omniherd._core.cache import Index, Report
     from omniherd._core.requests import Labels
     from omniherd._core.retry import RetryPolicy
     from omniherd._sync.auth import Auth
+    from omniherd._sync.cache import Cache
     from omniherd._sync.clusters import Clusters
     from omniherd._sync.machines import Machines
     from omniherd._sync.management import Management
@@ -30,9 +32,14 @@ if TYPE_CHECKING:
     from omniherd._sync.talos_api import Talos
     from omniherd._sync.templates import Templates
     from omniherd.credentials import Connection
+    from omniherd.resource import Resource
     from omniherd.signing import Signer
 
 __all__ = ["Edit", "Omni", "Stream"]
+
+# Proxies may keep a connection alive whose other end is gone; a cache looks after so many seconds.
+_SILENCE = 600.0
+R = TypeVar("R", bound="Resource[Any]")
 
 
 class Omni(Deleting):
@@ -135,6 +142,79 @@ class Omni(Deleting):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.connection.endpoint.url} as {self.connection.identity or 'nobody'}>"
+
+    # --- caches ---------------------------------------------------------------------------------------------------
+
+    @overload
+    def cache(
+        self,
+        kind: type[R],
+        *,
+        namespace: str | None = None,
+        labels: Labels = None,
+        id_regexp: str | None = None,
+        indexes: Mapping[str, Index[R]] | None = None,
+        on_error: Report[R] | None = None,
+        max_silence: float | None = _SILENCE,
+    ) -> Cache[R]: ...
+    @overload
+    def cache(
+        self,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        labels: Labels = None,
+        id_regexp: str | None = None,
+        indexes: Mapping[str, Index[Resource[Any]]] | None = None,
+        on_error: Report[Resource[Any]] | None = None,
+        max_silence: float | None = _SILENCE,
+    ) -> Cache[Resource[Any]]: ...
+    def cache(
+        self,
+        kind: type[Any] | str,
+        *,
+        namespace: str | None = None,
+        labels: Labels = None,
+        id_regexp: str | None = None,
+        indexes: Mapping[str, Index[Any]] | None = None,
+        on_error: Report[Any] | None = None,
+        max_silence: float | None = _SILENCE,
+    ) -> Cache[Any]:
+        """Keep the resources of a type here, in step with the server; use it as a context manager.
+
+        Args:
+            kind: A class of `omniherd.resources`, a full type name, or an alias.
+            namespace: Their namespace, by default the one of the type.
+            labels: A selector; what stops matching is gone from the cache.
+            id_regexp: A regular expression on ids.
+            indexes: Functions by name; each says under which texts a resource is to be found.
+            on_error: Called with an error and the event it is about, None where it is about the watch: what handlers
+                and indexes raise, and what keeps the cache from being current. By default it goes to the log.
+            max_silence: Seconds without a message after which the stream is opened anew; None to trust the connection.
+
+        Raises:
+            SelectorError: The selector does not parse.
+
+        Example:
+            >>> with omni.cache("clusters", indexes={"talos": lambda one: one.spec.talos_version}) as clusters:
+            ...     print([one.id for one in clusters.by("talos", "1.13.4")])
+        """
+        from omniherd._core.requests import label_queries
+        from omniherd._core.watch import WatchState
+        from omniherd._sync.cache import Cache
+        from omniherd.resource import resource_class
+
+        cls = resource_class(kind)
+        state: WatchState[Any] = WatchState(
+            cls,
+            cls.default_namespace if namespace is None else namespace,
+            queries=label_queries(labels),
+            id_regexp=id_regexp,
+            on_expired="restart",
+            max_silence=max_silence,
+            retry=self.channel.retry,
+        )
+        return Cache(self.channel, state, indexes=indexes, on_error=on_error)
 
     # --- services -------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from omniherd._backend import sync as backend
 from omniherd.errors import APIError, DeadlineExceeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -32,10 +33,19 @@ class Watch(Generic[R]):
     once.
     """
 
-    def __init__(self, channel: Channel, state: WatchState[R], *, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        state: WatchState[R],
+        *,
+        deadline: float | None = None,
+        noticed: Callable[[], None] | None = None,
+    ) -> None:
         self._channel = channel
         self._state = state
         self._deadline = deadline
+        # Called when `stale_since` changes without an event.
+        self._noticed = noticed
         self._events: deque[Event[R]] = deque()
         self._messages: Messages | None = None
         self._waker = backend.Waker()
@@ -107,7 +117,7 @@ class Watch(Generic[R]):
                 data = messages.read()
                 if data is not None:
                     self._events.extend(state.feed(_decode(data)))
-                    state.heard(time.time())
+                    self._note(state.heard)
                     return
             except APIError as error:
                 broken = error
@@ -161,8 +171,14 @@ class Watch(Generic[R]):
         messages.cancel()
         return None
 
+    def _note(self, what: Callable[[float], None]) -> None:
+        before = self._state.stale_since
+        what(time.time())
+        if self._noticed is not None and self._state.stale_since != before:
+            self._noticed()
+
     def _drop(self) -> None:
-        self._state.lost(time.time())
+        self._note(self._state.lost)
         messages, self._messages = self._messages, None
         if messages is not None:
             messages.cancel()
@@ -172,7 +188,7 @@ class Watch(Generic[R]):
         self._closed = True
         self._events.clear()
         self._waker.wake()
-        self._state.lost(time.time())
+        self._note(self._state.lost)
         if self._alarm is not None:
             self._alarm.stop()
         messages, self._messages = self._messages, None
