@@ -5,11 +5,11 @@ from typing import Any
 import click
 import pytest
 
-from omniherd.cli.connection import version_notices
 from omniherd.cli.emulator import split_address
 from omniherd.cli.failures import describe, rpc_text
 from omniherd.cli.flags import Seconds, command, flag, option
 from omniherd.cli.regexps import check_regexp
+from omniherd.cli.skew import version_notices
 from omniherd.cli.types import Definition, choose
 from omniherd.errors import (
     AmbiguousType,

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any
+
 import pytest
+import yaml
+from command_shell import Shell
 
 from omniherd.cli.output.changes import changes, same_wish, updated
 from omniherd.cli.output.printers import printer_for
 from omniherd.cli.output.tables import Columns, cell, layout
+from omniherd.emulator import Emulator
 from omniherd.errors import InputError, JSONPathError
 from omniherd.resources import Cluster, MachineClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def test_columns_are_padded_and_the_last_is_not() -> None:
@@ -128,3 +138,89 @@ def test_labels_and_annotations_are_part_of_the_wish(attribute: str) -> None:
     assert same_wish(machine_class("a", 9), other)
     setattr(other, attribute, {"a": "b"})
     assert not same_wish(machine_class("a", 9), other)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def shell(server: Emulator, tmp_path: Path) -> Shell:
+    made = Shell(tmp_path, server.environment())
+    assert made("config", "add", "lab", "--url", "https://lab.example.com", "--identity", "me@example.com")[0] == 0
+    return made
+
+
+# What the documents of each command are made of. Programs read these: a name that is here stays.
+FIELDS: list[tuple[list[str], type, set[str]]] = [
+    (["version"], dict, {"client", "server"}),
+    (["version", "--client"], dict, {"client", "server"}),
+    (["config", "contexts"], list, {"current", "name", "url", "identity"}),
+    (["config", "info", "--context", "lab"], dict, {"current", "name", "url", "identity"}),
+    (
+        ["cluster", "status", "prod"],
+        dict,
+        {
+            "id",
+            "healthy",
+            "phase",
+            "ready",
+            "available",
+            "control_plane_ready",
+            "kubernetes_api_ready",
+            "kubernetes_version",
+            "talos_version",
+            "machines",
+            "load_balancers",
+            "upgrades",
+            "machine_sets",
+            "cluster_machines",
+        },
+    ),
+    (
+        ["cluster", "kubernetes", "upgrade-pre-checks", "prod", "--to", "1.36.0"],
+        dict,
+        {"cluster", "to", "ok", "reason"},
+    ),
+    (["serviceaccount", "list"], list, {"name", "role", "last_active", "keys"}),
+    (["user", "list"], list, {"id", "email", "role", "last_active", "labels"}),
+    (["jointoken", "list"], list, {"id", "name", "state", "expiration", "use_count", "default"}),
+    (["wait", "cluster", "prod"], list, {"type", "id", "condition", "met", "missing"}),
+    (["label", "cluster", "prod", "env=prod"], list, {"type", "id", "changed"}),
+]
+
+
+@pytest.mark.parametrize(("words", "form", "fields"), FIELDS, ids=[" ".join(words) for words, _, _ in FIELDS])
+def test_documents_have_names_that_stay(words: list[str], form: type, fields: set[str], shell: Shell) -> None:
+    code, out, _ = shell(*words, "-o", "json")
+    assert code == 0
+    value: Any = json.loads(out)
+    assert isinstance(value, form)
+    for one in value if isinstance(value, list) else [value]:
+        assert set(one) == fields
+    code, out, _ = shell(*words, "-o", "yaml")
+    assert code == 0
+    assert yaml.safe_load(out) == value
+    code, out, err = shell(*words, "-o", "xml")
+    assert (code, out) == (1, "")
+    assert err.startswith('Error: output format "xml" is not supported')
+
+
+def test_a_status_that_is_not_healthy_is_a_document_too(shell: Shell) -> None:
+    code, out, err = shell("cluster", "status", "edge-lab", "--wait", "0", "-o", "json")
+    assert (code, err) == (1, "Error: cluster is not healthy\n")
+    value = json.loads(out)
+    assert (value["healthy"], value["machines"]["healthy"], value["phase"]) == (False, 1, "running")
+
+
+@pytest.mark.parametrize("noun", ["serviceaccount", "infraprovider"])
+def test_a_new_key_as_a_document(noun: str, shell: Shell, server: Emulator) -> None:
+    code, out, err = shell(noun, "create", "robot", "-o", "json")
+    assert (code, err) == (0, "")
+    value = json.loads(out)
+    assert set(value) == {"name", "public_key_id", "endpoint", "service_account_key"}
+    environ = {"OMNI_ENDPOINT": value["endpoint"], "OMNI_SERVICE_ACCOUNT_KEY": value["service_account_key"]}
+    assert value["endpoint"] == server.endpoint
+    assert shell("version", **environ)[0] == 0

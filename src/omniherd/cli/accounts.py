@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from omniherd.credentials import ServiceAccount
     from omniherd.services import ServiceAccountInfo
 
-__all__ = ["TTL", "account_rows", "create", "destroy", "list_accounts", "renew", "write_key"]
+__all__ = [
+    "KEY_OUTPUT",
+    "TTL",
+    "account_rows",
+    "create",
+    "destroy",
+    "key_format",
+    "list_accounts",
+    "renew",
+    "write_key",
+]
 
 _TITLES = ("NAME", "ROLE", "LAST ACTIVE", "PUBLIC KEY ID", "KEY CREATED", "KEY LAST ACTIVE", "EXPIRATION")
 _YEAR = 365 * 24 * 3600.0
@@ -28,15 +38,46 @@ TTL = option(
 )
 """The flag for the life of a service account's key."""
 
+KEY_OUTPUT = option("-o", "--output", metavar="FORMAT", help="json or yaml; lines for an environment by default")
+"""The flag for how a new key is printed."""
 
-def write_key(endpoint: str, account: ServiceAccount, title: str) -> None:
+
+def key_format(name: str) -> str:
+    """Return the format of a new key, the empty text for lines.
+
+    Args:
+        name: What `--output` says.
+
+    Raises:
+        InputError: There is no such format.
+    """
+    if name not in {"", "json", "yaml"}:
+        raise InputError(f'output format "{name}" is not supported', hint="one of json, yaml")
+    return name
+
+
+def write_key(endpoint: str, account: ServiceAccount, title: str, form: str = "") -> None:
     """Write a new key: the two lines for an environment to standard output, all else to standard error.
 
     Args:
         endpoint: The server's URL.
         account: The account with its key.
         title: What was done, one line.
+        form: `json` or `yaml` for a document instead of lines.
     """
+    if form in {"json", "yaml"}:
+        from omniherd.cli.output.records import write_record
+
+        write_record(
+            form,
+            {
+                "name": account.name,
+                "public_key_id": account.key.fingerprint,
+                "endpoint": endpoint,
+                "service_account_key": account.encode(),
+            },
+        )
+        return
     sys.stderr.write(f"{title}\n\nSet the following environment variables to use the service account:\n\n")
     sys.stderr.flush()
     sys.stdout.write(f"OMNI_ENDPOINT={endpoint}\nOMNI_SERVICE_ACCOUNT_KEY={account.encode()}\n")
@@ -46,6 +87,7 @@ def write_key(endpoint: str, account: ServiceAccount, title: str) -> None:
 
 @command(minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
+@KEY_OUTPUT
 @option("-r", "--role", metavar="ROLE", help="None, Reader, Operator or Admin; needs --use-user-role=false")
 @TTL
 @option("-u", "--use-user-role", type=BOOL, default=True, metavar="", help="take the creator's role; true by default")
@@ -53,6 +95,7 @@ def create(**values: Any) -> None:
     """Make a service account with a new key, and print what its programs need in their environment."""
     settings = Settings(values)
     refuse_read_only(settings, "`serviceaccount create`")
+    form = key_format(values["output"])
     name = values["words"][0]
     role, as_user = values["role"], values["use_user_role"]
     if not role and not as_user:
@@ -60,21 +103,23 @@ def create(**values: Any) -> None:
     with connected(settings) as omni:
         account = omni.management.create_service_account(name, role, use_user_role=as_user, lifetime=values["ttl"])
         title = f'Created service account "{name}" with public key ID "{account.key.fingerprint}"'
-        write_key(omni.connection.endpoint.url, account, title)
+        write_key(omni.connection.endpoint.url, account, title, form)
 
 
 @command(minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
+@KEY_OUTPUT
 @TTL
 def renew(**values: Any) -> None:
     """Give a service account one more key; older ones go on working until they expire."""
     settings = Settings(values)
     refuse_read_only(settings, "`serviceaccount renew`")
+    form = key_format(values["output"])
     name = values["words"][0]
     with connected(settings) as omni:
         account = omni.management.renew_service_account(name, lifetime=values["ttl"])
         title = f'Renewed service account "{name}" by adding a public key with ID "{account.key.fingerprint}"'
-        write_key(omni.connection.endpoint.url, account, title)
+        write_key(omni.connection.endpoint.url, account, title, form)
 
 
 @command(minimum=1, maximum=1)

@@ -57,16 +57,20 @@ def _say(line: str) -> None:
 
 @command(minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
+@option("-o", "--output", metavar="FORMAT", help="table, json or yaml; documents are printed once, at the end")
 @flag("-q", "--quiet", help="print nothing, only wait")
 @option("-w", "--wait", type=Duration(), default=300.0, metavar="DURATION", help="limit, 5m by default; 0 looks once")
 def status(**values: Any) -> None:
     """Print the status of a cluster, again whenever it changes, until it is healthy."""
+    from omniherd.cli.output.records import check_format
+
     settings = Settings(values)
+    form = check_format(values["output"])
     with connected(settings) as omni:
-        follow_status(omni, values["words"][0], quiet=values["quiet"], limit=values["wait"])
+        follow_status(omni, values["words"][0], quiet=values["quiet"], limit=values["wait"], form=form)
 
 
-def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float) -> None:
+def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float, form: str = "table") -> None:
     """Print a cluster's status, again whenever it changes, until it is healthy.
 
     Args:
@@ -74,6 +78,7 @@ def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float) -> None:
         name: The cluster.
         quiet: Whether to print nothing and only wait.
         limit: Seconds to wait; 0 looks once.
+        form: `table` for the tree; `json` or `yaml` for one document of the last state.
 
     Raises:
         OmniError: It is not healthy, with a limit of 0.
@@ -89,10 +94,13 @@ def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float) -> None:
         left = (limit or _PATIENCE) - (time.monotonic() - began)
         if parts is not None:
             text = tree(parts)
-            if text != shown and not quiet:
+            if text != shown and not quiet and form == "table":
                 _draw(text, shown)
             shown = text
-            if healthy(parts):
+            well = healthy(parts)
+            if form != "table" and not quiet and (well or not limit or left <= 0):
+                _write_status(form, parts, well=well)
+            if well:
                 return
             if not limit:
                 raise OmniError("cluster is not healthy")
@@ -104,6 +112,14 @@ def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float) -> None:
         if left <= 0:
             raise WaitTimeout("context deadline exceeded")
         time.sleep(min(_INTERVAL, left))
+
+
+def _write_status(form: str, parts: Parts, *, well: bool) -> None:
+    from omniherd.cli.output.records import write_record
+    from omniherd.cli.output.status_record import status_record
+
+    write_record(form, status_record(parts, healthy=well))
+    sys.stdout.flush()
 
 
 def _parts(omni: Omni, name: str) -> Parts | None:
@@ -319,12 +335,20 @@ def _sure(warning: str) -> bool:
 
 @command(minimum=1, maximum=1, required=("to",))
 @click.argument("words", nargs=-1, metavar="NAME")
+@option("-o", "--output", metavar="FORMAT", help="table, json or yaml")
 @option("--to", metavar="VERSION", help="the version to go to")
 def upgrade_pre_checks(**values: Any) -> None:
     """Find out whether a cluster's Kubernetes can be upgraded; the exit code tells."""
+    from omniherd.cli.output.records import check_format, write_record
+
     settings = Settings(values)
+    form = check_format(values["output"])
+    name, version = values["words"][0], values["to"]
     with connected(settings) as omni:
-        found = omni.management.kubernetes_upgrade_pre_checks(values["words"][0], values["to"])
+        found = omni.management.kubernetes_upgrade_pre_checks(name, version)
+    if form != "table":
+        write_record(form, {"cluster": name, "to": version, "ok": found.ok, "reason": found.reason})
+        sys.stdout.flush()
     if not found.ok:
         raise OmniError(found.reason)
 

@@ -32,6 +32,9 @@ def _load(settings: Settings, *, create: bool = False) -> OmniConfig:
     return config
 
 
+_OUTPUT = option("-o", "--output", metavar="FORMAT", help="table, json or yaml")
+
+
 @command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
 @_URL
@@ -58,15 +61,23 @@ def use(**values: Any) -> None:
 
 
 @command(dry_run=False)
+@_OUTPUT
 def contexts(**values: Any) -> None:
     """List the contexts."""
-    settings = Settings(values)
-    from omniherd.cli.output.tables import layout
+    from omniherd.cli.output.records import check_format, write_records
 
+    settings = Settings(values)
+    form = check_format(values["output"])
     config = _load(settings)
     marks = {config.current: "*"}
-    rows = [(marks.get(name, ""), name, config.contexts[name].url) for name in sorted(config.contexts)]
-    sys.stdout.write(layout([("CURRENT", "NAME", "URL"), *rows]))
+    names = sorted(config.contexts)
+    records = [{"current": name == config.current, **_record(name, config.contexts[name])} for name in names]
+    rows = [(marks.get(name, ""), name, config.contexts[name].url) for name in names]
+    write_records(form, records, ("CURRENT", "NAME", "URL"), rows)
+
+
+def _record(name: str, context: Context) -> dict[str, Any]:
+    return {"name": name, "url": context.url, "identity": context.identity or None}
 
 
 @command(dry_run=False, minimum=1, maximum=1)
@@ -90,11 +101,19 @@ def url(**values: Any) -> None:
 
 
 @command(dry_run=False)
+@_OUTPUT
 def info(**values: Any) -> None:
     """Show the current context."""
+    from omniherd.cli.output.records import check_format, write_record
+
     settings = Settings(values)
+    form = check_format(values["output"])
     config = _load(settings)
-    sys.stdout.write(info_text(config.current, config.context(settings.context)))
+    context = config.context(settings.context)
+    if form == "table":
+        sys.stdout.write(info_text(config.current, context))
+        return
+    write_record(form, {"current": config.current, **_record(settings.context or config.current, context)})
 
 
 def info_text(current: str, context: Context) -> str:

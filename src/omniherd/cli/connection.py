@@ -13,14 +13,10 @@ if TYPE_CHECKING:
 
     from omniherd import Omni
 
-__all__ = ["Settings", "connected", "refuse_read_only", "version_notices"]
+__all__ = ["Settings", "connected", "refuse_read_only"]
 
-_API_VERSION = 2
 # Seconds for a call of a command whose own `--timeout` means something else.
 _TIMEOUT = 30.0
-# The Omni whose commands and answers this program follows.
-_OMNI = ("1", "9")
-_SEVERITIES = ("INFO", "WARN", "ERROR")
 
 
 class Settings:
@@ -37,6 +33,7 @@ class Settings:
         self.dry_run: bool = values.pop("without_writing", False)
         self.insecure: bool = values.pop("insecure_skip_tls_verify")
         self.omniconfig: str | None = values.pop("omniconfig")
+        self.quiet: bool = values.pop("no_notices")
         self.read_only: bool = values.pop("read_only")
         self.server_name: str | None = values.pop("server_name")
         self.keys_dir: str | None = values.pop("siderov1_keys_dir")
@@ -63,7 +60,7 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
 
     Args:
         settings: The flags.
-        checks: Whether to ask for the server's version and notifications first.
+        checks: Whether to ask for the server's version and notifications first, unless `--no-notices` says not to.
 
     Raises:
         OmniError: See `Omni.connect`.
@@ -87,8 +84,10 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
         timeout=settings.timeout or None,
     )
     with client as omni:
-        if checks:
-            _check(omni)
+        if checks and not settings.quiet:
+            from omniherd.cli.skew import greet
+
+            greet(omni)
         if settings.read_only or settings.dry_run:
             from omniherd.cli.guard import Guard
 
@@ -101,51 +100,3 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
 def _notice(lines: Any) -> None:
     for line in lines:
         sys.stderr.write(f"{line}\n")
-
-
-def _check(omni: Omni) -> None:
-    """Compare versions and show the server's notifications on standard error."""
-    from omniherd.errors import APIError, ConfigError
-    from omniherd.resources import Notification, SysVersion
-
-    spec = omni.get(SysVersion, "current").spec
-    if spec.backend_api_version != _API_VERSION:
-        raise ConfigError(
-            f"the server speaks API version {spec.backend_api_version}, omniherd speaks {_API_VERSION}",
-            hint="use a version of omniherd made for that server",
-        )
-    numbers = spec.backend_version.lstrip("v").split(".")[:2]
-    _notice(version_notices(spec.backend_version))
-    if _older(numbers, ("1", "6")):
-        return
-    try:
-        notifications = omni.list(Notification)
-    except APIError:
-        # A server that has none to give is no reason to stop.
-        return
-    for one in notifications:
-        severity = one.spec.type
-        name = _SEVERITIES[severity] if 0 <= severity < len(_SEVERITIES) else "UNKNOWN"
-        sys.stderr.write(f"[{name}] {one.spec.title}: {one.spec.body}\n")
-
-
-def version_notices(backend: str) -> list[str]:
-    """Return what is to be said about a server's version: a warning when it is not the one that is followed here.
-
-    Args:
-        backend: The version, `v1.9.3`; what is no version, as of a server built by hand, is passed over.
-
-    Example:
-        >>> version_notices("v1.9.7")
-        []
-    """
-    numbers = backend.lstrip("v").split(".")[:2]
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers) or tuple(numbers) == _OMNI:
-        return []
-    return [f'[WARN] omniherd follows Omni {".".join(_OMNI)}, which differs from the backend version "{backend}".']
-
-
-def _older(numbers: list[str], than: tuple[str, str]) -> bool:
-    if not all(number.isdigit() for number in numbers):
-        return False
-    return [int(number) for number in numbers] < [int(number) for number in than]

@@ -121,6 +121,7 @@ def global_flags() -> list[click.Option]:
         click.Option(["--context"], default=None, **hidden),
         click.Option(["--dry-run", "without_writing"], type=BOOL, default=False, **hidden),
         click.Option(["--insecure-skip-tls-verify"], type=BOOL, default=False, **hidden),
+        click.Option(["--no-notices"], type=BOOL, default=False, envvar="OMNIHERD_NO_NOTICES", **hidden),
         click.Option(["--omniconfig"], default=None, **hidden),
         click.Option(["--read-only"], type=BOOL, default=False, envvar="OMNIHERD_READ_ONLY", **hidden),
         click.Option(["--server-name"], default=None, **hidden),

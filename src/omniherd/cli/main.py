@@ -19,6 +19,7 @@ _GLOBAL_HELP = (
     ("--context NAME", "context of the omniconfig file (not used with a service account's key)"),
     ("--dry-run", "show what would be written, write nothing"),
     ("--insecure-skip-tls-verify", "trust the certificate that the server presents, whoever signed it"),
+    ("--no-notices", "do not ask for the server's version and notices [$OMNIHERD_NO_NOTICES]"),
     ("--omniconfig FILE", "omniconfig file [$OMNICONFIG, else ~/.talos/omni/config]"),
     ("--read-only", "refuse everything that would change the server [$OMNIHERD_READ_ONLY]"),
     ("--server-name NAME", "name that the server's certificate bears"),

@@ -290,7 +290,10 @@ def _fetch(omni: Omni, recipe: MediaRecipe, target: Path, *, pxe: bool) -> None:
     if target.is_dir():
         target /= file.file_name
     _say("Generating the image...")
-    omni.media.download(file, target, begun=lambda: _say(f"Downloading to {target}"))
+    from omniherd.cli.progress import Progress
+
+    with Progress(f"downloading {target.name}", bytes_=True) as progress:
+        omni.media.download(file, target, begun=lambda: _say(f"Downloading to {target}"), progress=progress.at)
     _say(f"Downloaded to {target}")
 
 

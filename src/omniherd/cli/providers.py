@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omniherd.cli.accounts import TTL, write_key
+from omniherd.cli.accounts import KEY_OUTPUT, TTL, key_format, write_key
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.failures import wrapped
 from omniherd.cli.flags import command, option
@@ -26,20 +26,23 @@ _TITLES = ("ID", "NAME", "DESCRIPTION", "CONNECTED", "ERROR")
 
 @command(minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
+@KEY_OUTPUT
 @TTL
 def create(**values: Any) -> None:
     """Make an infra provider and its service account, and print what the provider needs in its environment."""
     settings = Settings(values)
     refuse_read_only(settings, "`infraprovider create`")
+    form = key_format(values["output"])
     name = values["words"][0]
     with connected(settings) as omni:
         account = omni.management.create_infra_provider(name, lifetime=values["ttl"])
         title = f'Infra provider "{name}" is ready to use, with public key ID "{account.key.fingerprint}"'
-        write_key(omni.connection.endpoint.url, account, title)
+        write_key(omni.connection.endpoint.url, account, title, form)
 
 
 @command(minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
+@KEY_OUTPUT
 @TTL
 def renew_key(**values: Any) -> None:
     """Give an infra provider one more key; older ones go on working until they expire."""
@@ -47,11 +50,12 @@ def renew_key(**values: Any) -> None:
 
     settings = Settings(values)
     refuse_read_only(settings, "`infraprovider renewkey`")
+    form = key_format(values["output"])
     name = values["words"][0]
     with connected(settings) as omni:
         account = omni.management.renew_service_account(INFRA_PROVIDER_PREFIX + name, lifetime=values["ttl"])
         title = f'Infra provider "{name}" has one more key, with public key ID "{account.key.fingerprint}"'
-        write_key(omni.connection.endpoint.url, account, title)
+        write_key(omni.connection.endpoint.url, account, title, form)
 
 
 @command(minimum=1, maximum=1)

@@ -29,10 +29,20 @@ def support(**values: Any) -> None:
     # Asked before the server gathers for minutes.
     if path.exists() and not _overwrite(path):
         raise InputError("operation was aborted")
-    with connected(settings) as omni:
-        bundle = omni.management.support_bundle(
-            values["cluster"], path=path, progress=_progress if values["verbose"] else None
-        )
+    from omniherd.cli.progress import Progress
+
+    with connected(settings) as omni, Progress("gathering") as bar:
+        done: dict[str, tuple[int, int]] = {}
+
+        def progress(step: SupportProgress) -> None:
+            if values["verbose"]:
+                _progress(step)
+            # Two gather at the same time, and each counts for itself.
+            value, total = done.get(step.source, (0, 0))
+            done[step.source] = (max(value, step.value), max(total, step.total))
+            bar.at(sum(one for one, _ in done.values()), sum(one for _, one in done.values()) or None)
+
+        bundle = omni.management.support_bundle(values["cluster"], path=path, progress=progress)
     if bundle.errors:
         sys.stderr.write(f"Processed with errors:\n{error_table(bundle.errors)}")
 

@@ -10,7 +10,7 @@ from omniherd.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["check_format", "moment_text", "seen", "write_records"]
+__all__ = ["check_format", "moment_text", "seen", "write_record", "write_records"]
 
 _FORMATS = ("table", "json", "yaml")
 
@@ -60,6 +60,23 @@ def write_records(
         from omniherd.yamlform import dump
 
         sys.stdout.write(dump([dict(record) for record in records], sort=False))
+
+
+def write_record(form: str, record: Mapping[str, Any]) -> None:
+    """Write one thing to standard output as a JSON or YAML document.
+
+    Args:
+        form: `json` or `yaml`; tables are the business of each command.
+        record: What it is.
+    """
+    if form == "json":
+        import json
+
+        sys.stdout.write(json.dumps(dict(record), indent=4, ensure_ascii=False) + "\n")
+    else:
+        from omniherd.yamlform import dump
+
+        sys.stdout.write(dump(dict(record), sort=False))
 
 
 def moment_text(moment: Any) -> str | None:
