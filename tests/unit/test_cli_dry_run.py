@@ -30,6 +30,7 @@ READING = {
     "cluster template render",
     "cluster template status",
     "cluster template validate",
+    "docs",
     "emulator",
     "get",
     "infraprovider list",
@@ -40,6 +41,7 @@ READING = {
     "kubeconfig",
     "machine-logs",
     "media preset list",
+    "plan",
     "serviceaccount list",
     "support",
     "talosconfig",
@@ -87,6 +89,7 @@ SAMPLES = {
     "label": ["cluster", "prod", "a=b"],
     "machine install": ["fra-worker-1", "--disk", "/dev/sda"],
     "machine upgrade": ["fra-worker-1", "--version", "1.13.5"],
+    "sync": ["m.yaml"],
     "user create": ["new@example.com", "--role", "Reader"],
     "user set-role": ["new@example.com", "--role", "Reader"],
 }
