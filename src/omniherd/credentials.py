@@ -284,7 +284,8 @@ class KeyStore:
 def check_user_key(key: PGPKey, now: float) -> None:
     """Make sure that a person's key is worth sending.
 
-    The clock of the server may differ by five minutes, so a key that expired that recently passes.
+    The clock of the server may differ by five minutes, so a key that expired that recently passes. The texts are those
+    of omnictl.
 
     Args:
         key: The key.
@@ -296,15 +297,19 @@ def check_user_key(key: PGPKey, now: float) -> None:
     """
     expires = key.expires
     if expires is None:
-        raise CredentialError("the key does not contain a valid key lifetime")
+        raise CredentialError("key does not contain a valid key lifetime")
     if key.public.is_revoked:
-        raise CredentialError("the key is revoked")
+        raise CredentialError("key is revoked")
     if key.is_expired(now, CLOCK_SKEW):
-        raise KeyExpired("the key has expired", details={"expires": expires})
+        raise KeyExpired("key expired", details={"expires": expires})
     if expires.timestamp() - now > _LONGEST_USER_KEY.total_seconds():
-        raise CredentialError("the key's lifetime is too long", details={"expires": expires})
+        from omniherd.template.durations import duration_text
+
+        lifetime = duration_text(expires - key.created)
+        raise CredentialError(f"key lifetime is too long: {lifetime}", details={"expires": expires})
     if key.email is None:
-        raise CredentialError("the key does not contain a valid email address")
+        fault = f"missing '@' or angle-addr: {key.user_ids[0]}" if key.user_ids else "no address: "
+        raise CredentialError(f"key does not contain a valid email address: mail: {fault}")
     # One that expired within the tolerance can be sent, though the library refuses to open it for signing.
     if not key.is_expired(time.time()):
         key.check()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM = (sys.executable, "-c", "from omniherd.cli.main import entry; entry()")
+# Where the recorded server was, in files that the records write.
+RECORDED = "https://localhost:8099"
 # A watch is given this long to show what exists, and each step beside it this long to be seen.
 SETTLE, BETWEEN = 1.5, 0.7
 GUIDANCE = (
@@ -63,7 +65,7 @@ class Player:
         return env
 
     def fill(self, text: str) -> str:
-        text = text.replace("<CWD>", str(self.directory))
+        text = text.replace("<CWD>", str(self.directory)).replace(RECORDED, self.endpoint)
         for name, value in self.names.items():
             text = text.replace(f"{{{name}}}", value)
         return text
@@ -100,7 +102,16 @@ class Player:
 
     def run(self, step: dict[str, Any]) -> Result:
         process = self.start(step)
-        if "during" in step or "signal" in step:
+        told = ""
+        if "signal" in step and step["expect"]["rc"]:
+            # It is interrupted while it waits for a person, or has ended by itself.
+            assert process.stderr is not None
+            while line := process.stderr.readline():
+                told += line
+                if line.startswith("Please visit this page"):
+                    break
+            process.send_signal(signal.SIGINT)
+        elif "during" in step or "signal" in step:
             time.sleep(SETTLE)
             for beside in step.get("during", ()):
                 self.run(beside)
@@ -111,7 +122,7 @@ class Player:
             found = re.search(pattern, stdout)
             assert found, f"{pattern} is not in {stdout!r}"
             self.names[name] = found[1]
-        return Result(process.returncode, stdout, stderr)
+        return Result(process.returncode, stdout, told + stderr)
 
     def normal(self, text: str, step: dict[str, Any]) -> str:
         """Put placeholders where a run's own values stand."""

@@ -338,11 +338,11 @@ HOUR = 3600
         (60, {"lifetime": 8 * HOUR + 100}, None, None),
         (60, {"lifetime": 8 * HOUR + 130}, CredentialError, "lifetime is too long"),
         (4 * HOUR + 290, {"lifetime": 4 * HOUR}, None, None),
-        (4 * HOUR + 310, {"lifetime": 4 * HOUR}, KeyExpired, "the key has expired"),
+        (4 * HOUR + 310, {"lifetime": 4 * HOUR}, KeyExpired, "key expired"),
         (60, {"lifetime": None}, CredentialError, "does not contain a valid key lifetime"),
         (60, {"user_id": "nobody"}, CredentialError, "does not contain a valid email address"),
         (60, {"flags": 1}, CredentialError, "cannot sign"),
-        (60, {"revoked": True}, CredentialError, "the key is revoked"),
+        (60, {"revoked": True}, CredentialError, "key is revoked"),
     ],
 )
 def test_which_keys_of_people_are_usable(age, options, kind, text):

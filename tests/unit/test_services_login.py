@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import re
 import stat
 from datetime import UTC, datetime, timedelta
-from html import unescape
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import quote, urlencode, urljoin
-from urllib.request import Request, urlopen
+from urllib.parse import quote
 
 import pytest
 from recorded_server import recorded_server, steps
 
+from login_page import fetch, form_of, press
 from omniherd import AsyncLogin, AsyncOmni, Login, Omni
 from omniherd._core.login import announcement, login_key, may_open_browser, success
 from omniherd.credentials import USER_KEY_LIFETIME, resolve
@@ -67,31 +64,10 @@ def browser():
 
     def show(url):
         seen.append(url)
-        status, text = fetch(url)
-        assert status == 200, text
-        status, text = fetch(*form_of(url, text))
-        assert (status, "is logged in" in text) == (200, True), text
+        press(url)
 
     show.seen = seen
     return show
-
-
-def fetch(url, fields=None, **headers):
-    """Return status and text of a page."""
-    data = None if fields is None else urlencode(fields).encode()
-    try:
-        with urlopen(Request(url, data, headers), timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def form_of(url, text):
-    """Return where a page's form goes, and what its button sends."""
-    action = re.search(r'<form method="post" action="([^"]+)"', text)[1]
-    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', text)
-    return urljoin(url, unescape(action)), [(name, unescape(value)) for name, value in fields]
 
 
 # --- the whole login --------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from omniherd import Omni
+    from omniherd.credentials import Connection
+    from omniherd.errors import OmniError
 
 __all__ = ["Settings", "connected", "refuse_read_only"]
 
@@ -56,7 +58,7 @@ def refuse_read_only(settings: Settings, what: str) -> None:
 
 @contextlib.contextmanager
 def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
-    """Connect; on the way say what the server wants its users to know.
+    """Connect; on the way log a person in whose key is no good, and say what the server wants its users to know.
 
     Args:
         settings: The flags.
@@ -65,8 +67,8 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
     Raises:
         OmniError: See `Omni.connect`.
     """
-    from omniherd import Omni
     from omniherd.credentials import resolve
+    from omniherd.errors import KeyExpired, Unauthenticated
 
     try:
         connection = resolve(
@@ -76,18 +78,21 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
         _notice(error.details.get("notices", ()))
         raise
     _notice(connection.notices)
-    client = Omni.connect(
-        connection=connection,
-        ca=settings.ca,
-        server_name=settings.server_name,
-        insecure_skip_tls_verify=settings.insecure,
-        timeout=settings.timeout or None,
-    )
-    with client as omni:
-        if checks and not settings.quiet:
-            from omniherd.cli.skew import greet
-
-            greet(omni)
+    notices = checks and not settings.quiet
+    with contextlib.ExitStack() as stack:
+        fresh = connection.problem is not None
+        if connection.problem is not None:
+            connection = _log_in(settings, connection, connection.problem)
+        omni = stack.enter_context(_client(settings, connection))
+        try:
+            _greet(omni, notices=notices)
+        except (Unauthenticated, KeyExpired) as error:
+            # A person's key that the server does not take, or takes no more. Of a service account there is no other.
+            if fresh or connection.kind != "user":
+                raise
+            omni.close()
+            omni = stack.enter_context(_client(settings, _log_in(settings, connection, error)))
+            _greet(omni, notices=notices)
         if settings.read_only or settings.dry_run:
             from omniherd.cli.guard import Guard
 
@@ -95,6 +100,36 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
             guard: Any = Guard(omni.channel, dry_run=settings.dry_run)
             omni.channel = guard
         yield omni
+
+
+def _log_in(settings: Settings, connection: Connection, problem: OmniError) -> Connection:
+    from omniherd.cli.login import log_in
+
+    return log_in(settings, connection, problem)
+
+
+def _client(settings: Settings, connection: Connection) -> Omni:
+    from omniherd import Omni
+
+    return Omni.connect(
+        connection=connection,
+        ca=settings.ca,
+        server_name=settings.server_name,
+        insecure_skip_tls_verify=settings.insecure,
+        timeout=settings.timeout or None,
+    )
+
+
+def _greet(omni: Omni, *, notices: bool) -> None:
+    """Make the first call: what the server wants to be known, or for a person whether the key is taken at all."""
+    if notices:
+        from omniherd.cli.skew import greet
+
+        greet(omni)
+    elif omni.connection.kind == "user":
+        from omniherd.resources import SysVersion
+
+        omni.get(SysVersion, "current")
 
 
 def _notice(lines: Any) -> None:
