@@ -85,11 +85,20 @@ def _list(problems: Sequence[Problem], form: str) -> None:
 @command(required=("file",))
 @_FILE
 @_ALLOWED
+@option("-o", "--output", type=Choice(("resources", "template")), metavar="FORMAT", help="resources, or one template")
 def render(**values: Any) -> None:
-    """Print the resources that a template stands for; no server is asked."""
+    """Print the resources that a template stands for; no server is asked.
+
+    `-o template` prints the template itself, an overlay put together with its base, as omnictl can read it.
+    """
     Settings(values)
     with _telling("error rendering template: "):
-        sys.stdout.write(_load(values["file"], values).render(now=datetime.now(UTC)))
+        template = _load(values["file"], values)
+        if values["output"] == "template":
+            template.validate()
+            sys.stdout.write(template.to_yaml())
+        else:
+            sys.stdout.write(template.render(now=datetime.now(UTC)))
 
 
 # --- with one ---------------------------------------------------------------------------------------------------------
