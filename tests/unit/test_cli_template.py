@@ -48,13 +48,14 @@ def offline(
 
 def test_every_finding_has_its_place(offline: InnerShell) -> None:
     offline.write({"lab.yaml": LAB, "broken.yaml": BROKEN, "form.yaml": LAB.replace("machines:", "machine:")})
-    code, out, err = offline("cluster", "template", "validate", "lab.yaml", "broken.yaml", "form.yaml", "-o", "lines")
+    code, out, err = offline("cluster", "template", "validate", "lab.yaml", "broken.yaml", "-o", "lines")
     assert (code, err) == (1, "")
     assert out.splitlines() == [
         'broken.yaml:2:1: cluster "lab 2": name should only contain letters, digits, dashes and underscores',
         'broken.yaml:7:1: control plane: invalid machine ID "node-1": invalid UUID length: 6',
-        "form.yaml:7:1: field machine not found in type models.ControlPlane",
     ]
+    code, out, _ = offline("cluster", "template", "validate", "-f", "form.yaml", "-o", "lines")
+    assert (code, out) == (1, "form.yaml:7:1: field machine not found in type models.ControlPlane\n")
     code, out, _ = offline("cluster", "template", "validate", "-f", "broken.yaml", "-o", "json")
     assert code == 1
     assert [(one["file"], one["line"], one["column"]) for one in json.loads(out)] == [
@@ -64,11 +65,15 @@ def test_every_finding_has_its_place(offline: InnerShell) -> None:
     assert offline("cluster", "template", "validate", "lab.yaml", "-o", "json") == (0, "[]\n", "")
 
 
-def test_several_invalid_files_are_all_told_in_omnictl_s_words(offline: InnerShell) -> None:
-    offline.write({"a.yaml": BROKEN, "b.yaml": BROKEN, "c.yaml": LAB})
-    code, out, err = offline("cluster", "template", "validate", "a.yaml", "b.yaml", "c.yaml")
+def test_a_folder_is_checked_as_a_whole(offline: InnerShell) -> None:
+    offline.write({"fleet/a.yaml": BROKEN, "fleet/b.yaml": BROKEN, "fleet/c.yaml": LAB, "fleet/d.yaml": LAB})
+    code, out, err = offline("cluster", "template", "validate", "fleet")
     assert (code, out) == (1, "")
-    assert err.count("invalid machine ID") == 2
+    assert err.startswith("Error: 6 errors in the files:\nfleet/a.yaml:2:1: ")
+    assert 'fleet/d.yaml:2:1: cluster "lab" stands in fleet/c.yaml too\n' in err
+    assert offline("cluster", "template", "validate", "fleet", "-f", "fleet/a.yaml")[2].startswith(
+        'Error: unknown command "fleet" for "omniherd cluster template validate"'
+    )
 
 
 def test_a_file_is_needed(offline: InnerShell) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 from omniherd import template
 from omniherd.errors import InputError
 from omniherd.template import TemplateError, read_fleet
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BASE = """\
 kind: Cluster
@@ -174,6 +171,22 @@ def test_findings_stand_in_the_file_that_is_wrong(folder: Path) -> None:
 def test_bases_that_cannot_be_read(folder: Path, base: str, wrong: str) -> None:
     (folder / "clusters/paris.yaml").write_text(PARIS.replace("../base/edge.yaml", base))
     assert any(wrong in one for one in problems("clusters/paris.yaml"))
+
+
+def test_the_examples_are_valid() -> None:
+    examples = Path(__file__).parents[2] / "examples" / "templates"
+    fleet = read_fleet([examples])
+    fleet.validate(strict=True)
+    assert [one.cluster.name for one in fleet.templates] == [
+        "classes",
+        "oslo",
+        "paris",
+        "production",
+        "restored",
+        "small",
+    ]
+    assert fleet.unused == []
+    assert fleet.templates[1].cluster.labels == {"site": "NO"}
 
 
 @given(

@@ -122,7 +122,7 @@ def read_files(paths: Sequence[str], values: dict[str, Any]) -> Fleet:
 
     Args:
         paths: Files and folders.
-        values: `allowed_dir`.
+        values: `allowed_dir`, and `strict` where there is such a flag.
 
     Raises:
         OmniError: Something is wrong with them; the text lists everything.
@@ -130,7 +130,7 @@ def read_files(paths: Sequence[str], values: dict[str, Any]) -> Fleet:
     from omniherd.template import read_fleet
 
     fleet = read_fleet(paths, allowed_dir=values.get("allowed_dir") or None, dialect="auto")
-    fleet.validate()
+    fleet.validate(strict=values.get("strict", False))
     for name in fleet.unused:
         sys.stderr.write(f"passed over {name}: neither a template nor a resource, and no template names it\n")
     return fleet

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omniherd.cli.connection import Settings, connected, refuse_read_only
-from omniherd.cli.failures import describe, os_text, rpc_text
+from omniherd.cli.failures import os_text, rpc_text
 from omniherd.cli.flags import Choice, Duration, command, flag, option
 from omniherd.errors import InputError, OmniError
 
@@ -38,7 +38,7 @@ _PREFIXES = {"loading": "error loading template: "}
 
 
 @command(maximum=None)
-@click.argument("words", nargs=-1, metavar="[FILE...]")
+@click.argument("words", nargs=-1, metavar="[PATH...]")
 @_FILE
 @_ALLOWED
 @option("-o", "--output", type=Choice(("text", "lines", "json")), metavar="FORMAT", help="text, lines or json")
@@ -46,30 +46,35 @@ _PREFIXES = {"loading": "error loading template: "}
 def validate(**values: Any) -> None:
     """Check templates; no server is asked.
 
-    Everything that is wrong is found at once. `-o lines` prints a finding a line, FILE:LINE:COLUMN: TEXT; `-o json` a
-    list of them.
+    -f is one template; PATHs are the files of a fleet, and folders of them, see `omniherd plan`. Everything that is
+    wrong is found at once. `-o lines` prints a finding a line, FILE:LINE:COLUMN: TEXT; `-o json` a list of them.
     """
     from omniherd.template import TemplateError
 
     Settings(values)
-    paths = [*filter(None, (values["file"],)), *values["words"]]
-    if not paths:
+    paths: tuple[str, ...] = values["words"]
+    if paths and values["file"]:
+        # What omnictl says of any word.
+        raise click.UsageError(f'unknown command "{paths[0]}" for "omniherd cluster template validate"')
+    if not paths and not values["file"]:
         raise click.UsageError('required flag(s) "file" not set')
-    errors: list[OmniError] = []
-    for path in paths:
-        try:
+    try:
+        if paths:
+            from omniherd.cli.plan import read_files
+
+            # A template's own folder is too narrow for those of a fleet.
+            read_files(paths, {**values, "allowed_dir": values["allowed_dir"].removeprefix("./")})
+        else:
             with _telling():
-                _load(path, values).validate(strict=values["strict"])
-        except OmniError as error:
-            errors.append(error)
-    if values["output"] in {"lines", "json"}:
-        causes = [error.__cause__ for error in errors]
-        _list([one for cause in causes if isinstance(cause, TemplateError) for one in cause.problems], values["output"])
-        raise click.exceptions.Exit(1 if errors else 0)
-    for one in errors[:-1]:
-        sys.stderr.write(f"Error: {describe(one)}\n")
-    if errors:
-        raise errors[-1]
+                _load(values["file"], values).validate(strict=values["strict"])
+    except OmniError as error:
+        cause = error if isinstance(error, TemplateError) else error.__cause__
+        if values["output"] not in {"lines", "json"} or not isinstance(cause, TemplateError):
+            raise
+        _list(cause.problems, values["output"])
+        raise click.exceptions.Exit(1) from None
+    if values["output"] == "json":
+        _list((), "json")
 
 
 def _list(problems: Sequence[Problem], form: str) -> None:

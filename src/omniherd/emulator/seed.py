@@ -498,7 +498,6 @@ def _add_machine_set(store: Store, cluster: ClusterPlan, id_: str, machines: tup
         id_,
         {"update_strategy": "Rolling"},
         labels=labels,
-        annotations=cluster.annotations,
         finalizers=MACHINE_SET_FINALIZERS,
     )
     total = len(machines)
@@ -527,7 +526,6 @@ def _add_cluster_machine(store: Store, cluster: ClusterPlan, machine: MachinePla
         "MachineSetNodes" + _O,
         machine.id,
         labels=labels,
-        annotations=cluster.annotations,
         finalizers=("MachineSetStatusController",),
     )
     put(

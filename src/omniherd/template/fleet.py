@@ -224,7 +224,8 @@ class _Reading:
             if os.path.realpath(path) not in named:
                 fleet.resources += self._read(path)
         if self._problems:
-            raise _listed(self._problems, "loading")
+            # Whoever mends the one wants to know the others, too.
+            raise _listed([*self._problems, *fleet.problems()], "loading")
         fleet.resources.sort(key=lambda one: _rank(one.resource))
         fleet.unused = [path for path in self._others if os.path.realpath(path) not in named]
         return fleet
