@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from omniherd.emulator.catalog import add_catalog
 from omniherd.emulator.controllers import Controllers
 from omniherd.emulator.forms import default_namespace
 from omniherd.emulator.records import TEARING_DOWN, Event
@@ -18,10 +19,11 @@ L = "omni.sidero.dev/"
 
 
 def living(machines: int = 3, seed: int = 0) -> tuple[Store, Fleet]:
-    store = Store()
-    Controllers(store)
+    store = Store(clock=lambda: 1_700_000_000_000_000_000)
+    add_catalog(store, "test")
     fleet = Fleet(store, machines, seed)
-    fleet.schedule.step(0)
+    Controllers(store, fleet)
+    fleet.step(0)
     return store, fleet
 
 
@@ -76,29 +78,29 @@ def test_a_cluster_comes_up_in_the_recorded_stages() -> None:
     store.observe(note)
     make_cluster(store, "lab", [cp], workers)
     assert not spec(store, "ClusterStatuses", "lab").ready
-    assert fleet.schedule.run_until(lambda: spec(store, "ClusterStatuses", "lab").kubernetesAPIReady)
+    fleet.step(40)
     status = spec(store, "ClusterStatuses", "lab")
     assert (status.ready, status.phase, status.machines.healthy) == (True, 3, 3)
     assert spec(store, "MachineSetStatuses", "lab-workers").ready
     assert L + "available" not in store.get("default", "MachineStatuses" + O, cp).labels
-    assert seen[workers[0]] == [(3, True), (2, False), (4, True)]
-    assert seen[cp] == [(3, True), (2, False), (4, False), (4, True)]
+    assert seen[workers[0]] == [(3, True), (2, False), (4, True), (7, True), (7, False), (4, False)]
+    assert seen[cp] == [(3, True), (2, False), (4, False), (7, True), (7, False), (4, True)]
 
 
 def test_a_lost_machine_is_noticed_late_and_comes_back() -> None:
     store, fleet = living()
     cp, worker, _ = fleet.machines
     make_cluster(store, "lab", [cp], [worker])
-    fleet.schedule.step(60)
+    fleet.step(60)
     fleet.disconnect(worker)
-    fleet.schedule.step(180)
+    fleet.step(180)
     assert spec(store, "ClusterStatuses", "lab").ready
-    fleet.schedule.step(50)
+    fleet.step(50)
     status = spec(store, "ClusterStatuses", "lab")
     assert (status.ready, status.machines.connected, status.machines.total) == (False, 1, 2)
     assert L + "disconnected" in store.get("default", "MachineStatuses" + O, worker).labels
     fleet.reconnect(worker)
-    fleet.schedule.step(2)
+    fleet.step(31)
     assert spec(store, "ClusterStatuses", "lab").ready
 
 
@@ -106,9 +108,9 @@ def test_a_node_taken_away_goes_no_further_and_frees_its_machine() -> None:
     store, fleet = living()
     cp, worker, _ = fleet.machines
     make_cluster(store, "lab", [cp], [worker])
-    fleet.schedule.step(1)
+    fleet.step(1)
     store.modify("default", "MachineSetNodes" + O, worker, phase=TEARING_DOWN)
-    fleet.schedule.step(60)
+    fleet.step(60)
     assert store.find("default", "ClusterMachineStatuses" + O, worker) is None
     assert L + "available" in store.get("default", "MachineStatuses" + O, worker).labels
 
@@ -123,7 +125,7 @@ def test_five_hundred_machines_in_ten_clusters_come_up() -> None:
     for number in range(10):
         ids = fleet.machines[number * 50 : (number + 1) * 50]
         make_cluster(store, f"c{number}", ids[:3], ids[3:])
-    fleet.schedule.step(60)
+    fleet.step(150)
     for number in range(10):
         status = spec(store, "ClusterStatuses", f"c{number}")
         assert (status.ready, status.machines.healthy) == (True, 50)

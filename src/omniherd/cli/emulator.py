@@ -59,6 +59,9 @@ def _seed(source: str | None) -> str | list[bytes] | None:
 @option("--web-port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="JSON gateway and login page")
 @flag("--single-port", help="serve those on the port of --listen, too, as real servers do; slower")
 @flag("--hosted", help="refuse ResourceService as the hosted service does, with HTTP status 405")
+@option("--machines", type=click.IntRange(0), default=0, metavar="N", help="let N machines live, and no still fleet")
+@option("--speed", type=click.FloatRange(0), default=1.0, metavar="X", help="their time: 2 twice as fast, 0 stops")
+@option("--seed", type=int, default=0, metavar="N", help="where their chance comes from, 0 by default")
 @flag("--any-type", help="admit resource types that Omni does not have")
 @option("--data", metavar="FILE", help="keep everything in a file, and go on from it")
 @option("--seed-from", metavar="FILE|CONTEXT", help="start with what a file has, or a copy of a real server's state")
@@ -77,7 +80,10 @@ def emulator(**values: Any) -> None:
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with Emulator(
-            seed_fleet=not values["no_fleet"],
+            seed_fleet=False if values["no_fleet"] else None,
+            machines=values["machines"],
+            speed=values["speed"],
+            seed=values["seed"],
             host=host,
             port=port,
             any_type=values["any_type"],

@@ -13,6 +13,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from omniherd.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.fixtures import Snapshot
     from omniherd.emulator.persistence import Journal
     from omniherd.emulator.server import Server
+    from omniherd.emulator.simulation import Fleet, Pace
     from omniherd.emulator.store import Clock, Store
     from omniherd.emulator.talos.machines import Machines
     from omniherd.emulator.web import Front
@@ -40,7 +43,11 @@ class Emulator:
     is in memory and gone with the object, unless it is given a file.
 
     Args:
-        seed_fleet: Whether it starts with a fleet: three clusters on nine of twelve machines.
+        seed_fleet: Whether it starts with a fleet that stands still: three clusters on nine of twelve machines; None
+            for yes, unless machines are to live.
+        machines: How many living machines join: they boot, upgrade and fail as real ones, see `fleet`.
+        speed: How many seconds of theirs pass in one real second; 0 for tests that step through time.
+        seed: Where all their chance comes from: with the same seed and the same calls the same happens.
         host: A loopback address.
         port: The port, 0 for a free one.
         any_type: Whether Admins may also use resource types that Omni does not have.
@@ -84,7 +91,10 @@ class Emulator:
     def __init__(
         self,
         *,
-        seed_fleet: bool = True,
+        seed_fleet: bool | None = None,
+        machines: int = 0,
+        speed: float = 1.0,
+        seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
         any_type: bool = False,
@@ -147,13 +157,22 @@ class Emulator:
                 from omniherd.emulator.fixtures import read_seed, sow
 
                 sow(self.store, read_seed(Path(seed_from)) if isinstance(seed_from, (str, os.PathLike)) else seed_from)
-            elif seed_fleet:
+            elif seed_fleet or (seed_fleet is None and not machines):
                 from omniherd.emulator.seed import add_fleet
 
                 add_fleet(self.store)
         if not eula_accepted:
             self.store.remove("default", EULA, "eula")
-        Controllers(self.store)
+        self._fleet: Fleet | None = None
+        self._pace: Pace | None = None
+        if machines:
+            from omniherd.emulator.simulation import Fleet, Pace
+
+            self._fleet = Fleet(self.store, machines, seed)
+            self._pace = Pace(self._fleet.schedule, speed) if speed else None
+        Controllers(self.store, self._fleet)
+        if self._fleet is not None:
+            self._fleet.step(0)
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
         rules = Rules(any_type=any_type)
         validators = Validators(self.store)
@@ -165,8 +184,8 @@ class Emulator:
         methods = {**state.methods(), **management.methods(), **auth.methods()}
         audit = AuditLog(self.store)
         self._machines: Machines = Machines(self.store, policies, audit)
-        machines = MachineCalls(self.store, self._machines, audit)
-        for part in (machines, ClusterCalls(self.store), SchematicCalls(self.store)):
+        machine_calls = MachineCalls(self.store, self._machines, audit)
+        for part in (machine_calls, ClusterCalls(self.store), SchematicCalls(self.store)):
             methods.update(part.methods())
         methods = {**audit.watching(methods), **audit.methods()}
         methods.update(ResourceService(self.store, methods, validators).methods())
@@ -221,6 +240,22 @@ class Emulator:
     def _url(self, port: int) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'https' if self._tls else 'http'}://{host}:{port}"
+
+    @property
+    def fleet(self) -> Fleet:
+        """The living machines, to step through their time and to let them fail.
+
+        Raises:
+            InputError: It has none.
+
+        Example:
+            >>> with Emulator(machines=3, speed=0) as emulator:
+            ...     emulator.fleet.step(60)
+            ...     emulator.fleet.disconnect(emulator.fleet.machines[0])
+        """
+        if self._fleet is None:
+            raise InputError("the emulator has no living machines", hint="give it some: Emulator(machines=8)")
+        return self._fleet
 
     def answered(self) -> frozenset[str]:
         """Return the paths of the calls that it answers, at least in part; all others end with UNIMPLEMENTED."""
@@ -312,10 +347,14 @@ class Emulator:
             ConfigError: The port is taken.
         """
         self._server.start()
+        if self._pace is not None:
+            self._pace.start()
         return self
 
     def stop(self) -> None:
-        """End all calls and stop serving; the state stays, and `start` serves it again."""
+        """End all calls and stop serving, and let time stand still; the state stays, and `start` serves it again."""
+        if self._pace is not None:
+            self._pace.stop()
         self._server.stop()
 
     def close(self) -> None:

@@ -8,14 +8,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from omniherd.emulator.catalog import join_arguments
+from omniherd.emulator.finalizers import hold, release
 from omniherd.emulator.forms import TYPES
-from omniherd.emulator.lifecycle import Lifecycle, hold, release
+from omniherd.emulator.lifecycle import Lifecycle
 from omniherd.emulator.records import CREATED, DESTROYED, TEARING_DOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from omniherd.emulator.records import Event, Stored
+    from omniherd.emulator.simulation import Fleet
     from omniherd.emulator.store import Store
 
 __all__ = ["Controllers"]
@@ -40,9 +42,10 @@ class Controllers:
 
     Args:
         store: What they watch and change.
+        fleet: What looks after clusters and their machines; None when no machine lives.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, fleet: Fleet | None = None) -> None:
         self._store = store
         self._queue: deque[Event] = deque()
         self._running = False
@@ -50,9 +53,10 @@ class Controllers:
             self._adopt,
             self._providers,
             self._join_tokens,
-            Lifecycle(store).handle,
+            Lifecycle(store).handle if fleet is None else fleet.handle,
             self._reap,
         ]
+        self._settle = None if fleet is None else fleet.settle
         store.observe(self._take)
 
     def _take(self, event: Event) -> None:
@@ -62,10 +66,11 @@ class Controllers:
             return
         self._running = True
         try:
-            while self._queue:
-                current = self._queue.popleft()
-                for handler in self._handlers:
-                    handler(current)
+            while self._queue or (self._settle is not None and self._settle()):
+                if self._queue:
+                    current = self._queue.popleft()
+                    for handler in self._handlers:
+                        handler(current)
         finally:
             self._queue.clear()
             self._running = False

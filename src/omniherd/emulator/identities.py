@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from omniherd.emulator.lifecycle import hold
+from omniherd.emulator.finalizers import hold
 from omniherd.emulator.names import IDENTITY, PROVIDER_SUFFIX, PUBLIC_KEY, SERVICE_ACCOUNT_LABEL, USER, USER_ID_LABEL
 from omniherd.emulator.records import CREATED, DESTROYED
 

@@ -10,8 +10,9 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from omniherd.emulator.companions import CLUSTER_HOLDERS, CONTROL_PLANE_HOLDERS, MACHINE_SET_HOLDERS, accompany
+from omniherd.emulator.finalizers import hold, release
 from omniherd.emulator.records import CREATED, DESTROYED, RUNNING, TEARING_DOWN
-from omniherd.emulator.versions import talos_upgrades
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Event, Stored
@@ -24,30 +25,6 @@ _L = "omni.sidero.dev/"
 _CLUSTER = _L + "cluster"
 _MACHINE_SET = _L + "machine-set"
 _CONTROL_PLANE = _L + "role-controlplane"
-
-_CLUSTER_HOLDERS = (
-    "ClusterController",
-    "BackupDataController",
-    "ClusterConfigVersionController",
-    "ClusterDestroyStatusController",
-    "ClusterEndpointController",
-    "SecretsController",
-    "ClusterStatusController",
-    "ClusterUUIDController",
-    "KubernetesUpgradeStatusController",
-    "ClusterWorkloadProxyStatusController",
-    "ClusterKubernetesManifestsStatusController",
-    "TalosUpgradeStatusController",
-    "ClusterWorkloadProxyController",
-)
-_MACHINE_SET_HOLDERS = (
-    "MachineSetController",
-    "MachineProvisionController",
-    "MachineSetDestroyStatusController",
-    "ControlPlaneStatusController",
-    "MachineSetStatusController",
-)
-_CONTROL_PLANE_HOLDERS = ("ClusterBootstrapStatusController", "MachineSetEtcdAuditController")
 
 # By the order in which a real server lets go: the last ones tell the end.
 _LAST_TO_LEAVE = ("ClusterController", "ClusterDestroyStatusController", "ClusterStatusController")
@@ -128,96 +105,9 @@ class Lifecycle:
         if resource.phase == TEARING_DOWN:
             self._take_down_cluster(resource.id)
             return
-        hold(self._store, resource, _CLUSTER_HOLDERS)
+        hold(self._store, resource, CLUSTER_HOLDERS)
         if event.kind == CREATED:
-            self._accompany_cluster(resource)
-
-    def _accompany_cluster(self, resource: Stored) -> None:
-        name, spec, put = resource.id, resource.decode(), self._store.put
-        embedded = spec.features.use_embedded_discovery_service
-        put(
-            "ClusterConfigVersions" + _O,
-            name,
-            {"version": f"v{spec.talos_version}"},
-            owner="ClusterConfigVersionController",
-        )
-        put("ClusterEndpoints" + _O, name, owner="ClusterEndpointController")
-        put(
-            "ClusterStatuses" + _O,
-            name,
-            {
-                "machines": {},
-                "talos_version": spec.talos_version,
-                "kubernetes_version": spec.kubernetes_version,
-                "use_embedded_discovery_service": embedded,
-            },
-            owner="ClusterStatusController",
-            labels=resource.labels,
-            finalizers=("ClusterBootstrapStatusController", "DiscoveryServiceConfigPatchController"),
-        )
-        identity = str(uuid.uuid4())
-        put(
-            "ClusterUUIDs" + _O,
-            name,
-            {"uuid": identity},
-            owner="ClusterUUIDController",
-            labels={_L + "cluster-uuid": identity},
-            finalizers=(
-                "ClusterKubernetesNodesController",
-                "ClusterDiagnosticsController",
-                "EtcdBackupEncryptionController",
-            ),
-        )
-        put("ClusterBootstrapStatuses" + _O, name, owner="ClusterBootstrapStatusController")
-        put("ClusterWorkloadProxyStatuses" + _O, name, owner="ClusterWorkloadProxyStatusController")
-        put(
-            "ClusterKubernetesNodes" + _O,
-            name,
-            owner="ClusterKubernetesNodesController",
-            finalizers=("KubernetesNodeAuditController",),
-        )
-        port = self._free_port()
-        put(
-            "LoadBalancerConfigs" + _O,
-            name,
-            {"bind_port": str(port), "siderolink_endpoint": f"https://[fdae:41e4:649b:9303::1]:{port}"},
-            owner="ClusterLoadBalancerController",
-        )
-        put(
-            "LoadBalancerStatuses" + _O,
-            name,
-            {"stopped": True},
-            owner="LoadBalancerController",
-            labels={_CLUSTER: name},
-        )
-        put(
-            "TalosUpgradeStatuses" + _O,
-            name,
-            {
-                "phase": "Done",
-                "last_upgrade_version": spec.talos_version,
-                "upgrade_versions": talos_upgrades(self._store, spec.talos_version, spec.kubernetes_version),
-            },
-            owner="TalosUpgradeStatusController",
-        )
-        put("UpgradeRollouts" + _O, name, owner="TalosUpgradeStatusController")
-        if embedded:
-            put(
-                "ConfigPatches" + _O,
-                f"950-discovery-service-{name}",
-                {
-                    "data": "cluster:\n  discovery:\n    registries:\n      service:\n"
-                    "        endpoint: http://[fdae:41e4:649b:9303::1]:8093\n"
-                },
-                owner="DiscoveryServiceConfigPatchController",
-                labels={_CLUSTER: name, _L + "system-patch": ""},
-            )
-        if spec.HasField("backup_configuration"):
-            put("EtcdBackupStatuses" + _O, name, owner="EtcdBackupController")
-
-    def _free_port(self) -> int:
-        used = {int(found.decode().bind_port or 0) for found in self._store.list("default", "LoadBalancerConfigs" + _O)}
-        return next(port for port in range(10_000, 65_536) if port not in used)
+            accompany(self._store, resource, str(uuid.uuid4()))
 
     def _take_down_cluster(self, name: str) -> None:
         store = self._store
@@ -256,7 +146,7 @@ class Lifecycle:
         for kind in (*_GONE_LATER, "ClusterDestroyStatuses", "LoadBalancerStatuses"):
             self._drop(kind, name)
         store.remove("metrics", "EtcdBackupStatuses" + _O, name)
-        order = [holder for holder in _CLUSTER_HOLDERS if holder not in _LAST_TO_LEAVE]
+        order = [holder for holder in CLUSTER_HOLDERS if holder not in _LAST_TO_LEAVE]
         release(store, cluster, (*order, *_LAST_TO_LEAVE))
 
     def _of_cluster(self, kind: str, cluster: str) -> list[Stored]:
@@ -284,7 +174,7 @@ class Lifecycle:
             self._take_down_machine_set(resource)
             return
         control_plane = _CONTROL_PLANE in resource.labels
-        hold(self._store, resource, _MACHINE_SET_HOLDERS + (_CONTROL_PLANE_HOLDERS if control_plane else ()))
+        hold(self._store, resource, MACHINE_SET_HOLDERS + (CONTROL_PLANE_HOLDERS if control_plane else ()))
         if event.kind == CREATED:
             put = self._store.put
             put("ClusterSecretsRotationStatuses" + _O, cluster, owner="SecretRotationStatusController")
@@ -316,7 +206,7 @@ class Lifecycle:
             return
         for kind in ("MachineSetStatuses", "ControlPlaneStatuses", "MachineSetDestroyStatuses"):
             self._drop(kind, id_)
-        release(store, machine_set, _MACHINE_SET_HOLDERS + _CONTROL_PLANE_HOLDERS)
+        release(store, machine_set, MACHINE_SET_HOLDERS + CONTROL_PLANE_HOLDERS)
 
     def _nodes(self, machine_set: str) -> list[Stored]:
         return self._store.list(
@@ -436,24 +326,3 @@ class Lifecycle:
             self._drop(kind, f"{resource.id}/Links{_O}" if kind == "LinkStatuses" else resource.id)
         if event.kind != DESTROYED:
             release(self._store, resource, resource.finalizers)
-
-
-def hold(store: Store, resource: Stored, holders: tuple[str, ...]) -> None:
-    """Add finalizers that a resource lacks, one write for each as their controllers would."""
-    for holder in holders:
-        current = store.find(resource.namespace, resource.type, resource.id)
-        if current is not None and current.phase == RUNNING and holder not in current.finalizers:
-            store.modify(*_key(current), finalizers=(*current.finalizers, holder))
-
-
-def release(store: Store, resource: Stored, holders: tuple[str, ...]) -> None:
-    """Take finalizers off a resource, one write for each."""
-    for holder in holders:
-        current = store.find(resource.namespace, resource.type, resource.id)
-        if current is not None and holder in current.finalizers:
-            rest = tuple(name for name in current.finalizers if name != holder)
-            store.modify(*_key(current), finalizers=rest)
-
-
-def _key(resource: Stored) -> tuple[str, str, str]:
-    return resource.namespace, resource.type, resource.id

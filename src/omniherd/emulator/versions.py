@@ -24,8 +24,15 @@ def may_upgrade_kubernetes(old: str, new: str) -> bool:
     return before == after or (after > before and after[0] == before[0] and after[1] - before[1] <= 1)
 
 
-def talos_upgrades(store: Store, talos: str, kubernetes: str) -> list[str]:
-    """Return the Talos versions that a cluster may go to and that run its Kubernetes version."""
+def talos_upgrades(store: Store, talos: str, kubernetes: str, initial: str = "") -> list[str]:
+    """Return the Talos versions that a cluster may go to and that run its Kubernetes version.
+
+    Args:
+        store: Where the versions are.
+        talos: The Talos version that it has.
+        kubernetes: Its Kubernetes version.
+        initial: The Talos version that it was made with: it never goes below that one's minor version.
+    """
     found = store.find("default", _TALOS, talos)
     if found is None:
         return []
@@ -33,7 +40,9 @@ def talos_upgrades(store: Store, talos: str, kubernetes: str) -> list[str]:
     return [
         target.id
         for target in targets
-        if target is not None and kubernetes in target.decode().compatible_kubernetes_versions
+        if target is not None
+        and kubernetes in target.decode().compatible_kubernetes_versions
+        and order(target.id)[:2] >= order(initial)[:2]
     ]
 
 
@@ -43,4 +52,9 @@ def kubernetes_upgrades(store: Store, talos: str, kubernetes: str) -> list[str]:
     if found is None:
         return []
     known = found.decode().compatible_kubernetes_versions
-    return [version for version in known if version != kubernetes and may_upgrade_kubernetes(kubernetes, version)]
+    minor = order(kubernetes)[:2]
+    return [
+        version
+        for version in known
+        if version != kubernetes and (order(version)[:2] == minor or may_upgrade_kubernetes(kubernetes, version))
+    ]

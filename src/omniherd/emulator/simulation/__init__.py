@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from omniherd.emulator.simulation.fleet import Fleet
-from omniherd.emulator.simulation.schedule import Schedule
+from omniherd.emulator.simulation.schedule import Pace, Schedule
 
-__all__ = ["Fleet", "Schedule"]
+__all__ = ["Fleet", "Pace", "Schedule"]

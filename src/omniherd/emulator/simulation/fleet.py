@@ -1,15 +1,24 @@
-"""The machines of a living fleet and what becomes of them in clusters."""
+"""A living fleet: machines that join, and the controllers that make clusters of them."""
 
 from __future__ import annotations
 
-import hashlib
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omniherd.emulator.lifecycle import hold
-from omniherd.emulator.records import CREATED, RUNNING
-from omniherd.emulator.seed import SCHEMATIC, MachinePlan, add_machine
+from omniherd.emulator.records import CREATED, DESTROYED, RUNNING, TEARING_DOWN
+from omniherd.emulator.seed import MachinePlan
+from omniherd.emulator.simulation.allocation import Allocation
+from omniherd.emulator.simulation.clusters import Clusters
+from omniherd.emulator.simulation.connection import Connection
+from omniherd.emulator.simulation.kubernetes import Kubernetes
+from omniherd.emulator.simulation.machine import Machine
+from omniherd.emulator.simulation.membership import Membership
+from omniherd.emulator.simulation.patches import Patches
+from omniherd.emulator.simulation.reports import FREE, Reports
 from omniherd.emulator.simulation.schedule import Schedule
+from omniherd.emulator.simulation.statuses import Statuses
+from omniherd.emulator.simulation.talos import TalosUpgrades
+from omniherd.emulator.simulation.world import CLUSTER, CONTROL_PLANE, MACHINE_SET, O, World
 from omniherd.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,64 +29,106 @@ if TYPE_CHECKING:
 
 __all__ = ["Fleet"]
 
-_O = ".omni.sidero.dev"
-_L = "omni.sidero.dev/"
-_CONTROL_PLANE = _L + "role-controlplane"
 _FIRST = 101  # the fleet that the emulator is seeded with has the numbers below
-_HOLDERS = (
-    "ClusterMachineStatusController",
-    "ClusterMachineConfigPatchesController",
-    "ClusterMachineController",
-    "ClusterMachineConfigController",
-    "ClusterMachineTeardownController",
-    "ClusterMachineEncryptionKeyController",
+_TALOS = "v1.13.5"
+_OF_A_MACHINE = (
+    "MachineStatuses",
+    "MachineStatusLabels",
+    "MachineStatusLinks",
+    "MachineStatusSnapshots",
+    "MachineUpgradeStatuses",
+    "MachineExtensionsStatuses",
+    "NodeUniqueTokenStatuses",
+    "Machines",
 )
-
-# Seconds after a machine was given to a cluster, as a real server and its machines took them.
-_ADOPTED, _CONFIGURED, _INSTALLING, _BOOTED = 0.2, 1.4, 1.46, 1.5
-_BOOTSTRAPPED, _BALANCED = 10.0, 30.0
-_NOTICED = (190.0, 225.0)  # the link is given up so long after a machine went away
-_BACK = 1.0
 
 
 class Fleet:
     """Machines that join, and run what the resources of a store ask of them.
 
-    Give it the store of an emulator. A machine becomes a node when a `MachineSetNodes` resource names it, in the
-    steps that were recorded from real machines. Nothing happens by itself but with `schedule`.
+    A machine becomes a node when a machine set names it or takes it by a machine class, in the steps that were recorded
+    from a real server. What the server does by itself happens at once; what machines do takes time, and time passes
+    only with `step`, `run_until` or a `Pace`.
 
     Args:
-        store: What they see and change; its controllers must run already.
+        store: What they see and change.
         machines: How many machines join, at second 0.
-        seed: What all chance comes from: the same seed gives the same delays.
+        seed: What all chance comes from: with the same seed and the same calls the same happens.
         schedule: The time that they live in; one of its own for None.
 
     Attributes:
-        schedule: The time that they live in: `schedule.step(5)`.
-        machines: Ids of the machines in the order in which they join.
+        schedule: The time that they live in.
 
     Example:
-        >>> from omniherd.emulator.store import Store
-        >>> fleet = Fleet(Store(), machines=2)
-        >>> fleet.schedule.step(1)
-        >>> len(fleet.machines)
+        >>> from omniherd.emulator import Emulator
+        >>> with Emulator(machines=2, speed=0) as emulator:
+        ...     len(emulator.fleet.machines)
         2
     """
 
     def __init__(self, store: Store, machines: int = 8, seed: int = 0, schedule: Schedule | None = None) -> None:
-        self._store = store
-        self._random = random.Random(seed)
         self.schedule = schedule or Schedule()
-        self._plans = {plan.id: plan for plan in (MachinePlan(_FIRST + n, f"machine-{n + 1}") for n in range(machines))}
-        self._away: set[str] = set()
-        store.observe(self._see)
-        for plan in self._plans.values():
-            self.schedule.after(0, lambda plan=plan: add_machine(store, plan))  # type: ignore[misc]
+        self._world = world = World(store, self.schedule, random.Random(seed))
+        self._statuses = Statuses(world)
+        self._reports = Reports(world)
+        self._patches = Patches(world, self._statuses)
+        self._membership = Membership(world, self._reports, self._patches)
+        self._talos = TalosUpgrades(world, self._reports, self._patches, self._statuses)
+        self._kubernetes = Kubernetes(world, self._patches, self._statuses)
+        self._clusters = Clusters(world, self._kubernetes)
+        self._connection = Connection(world, self._reports, self._clusters)
+        self._allocation = Allocation(world)
+        self._handlers: dict[str, Callable[[Event, Stored], None]] = {
+            "Clusters" + O: self._cluster,
+            "MachineSets" + O: self._machine_set,
+            "MachineSetNodes" + O: self._node,
+            "MachineClasses" + O: self._machine_class,
+            "MachineLabels" + O: self._machine_labels,
+            "MachineSetStatuses" + O: self._set_status,
+            "MachineStatuses" + O: self._machine_status,
+            "ClusterMachines" + O: self._member,
+            "ClusterMachineStatuses" + O: self._member_part,
+            "ClusterMachineConfigStatuses" + O: self._config_status,
+            "MachinePendingUpdates" + O: self._member_part,
+            "ClusterMachineIdentities" + O: self._identity,
+            "ClusterBootstrapStatuses" + O: self._bootstrap,
+            "ClusterStatuses" + O: self._cluster_status,
+            "ControlPlaneStatuses" + O: self._plane_status,
+            "LoadBalancerStatuses" + O: self._balancer,
+            "ConfigPatches" + O: self._patch,
+            "Links" + O: self._link,
+        }
+        for number in range(machines):
+            id_ = MachinePlan(_FIRST + number, "").id
+            plan = MachinePlan(_FIRST + number, id_)
+            self.schedule.after(0, lambda plan=plan: self._join(plan))  # type: ignore[misc]
+
+    # --- for tests --------------------------------------------------------------------------------------------------
 
     @property
     def machines(self) -> list[str]:
-        """Ids of the machines in the order in which they join."""
-        return list(self._plans)
+        """Ids of the machines in the order in which they joined."""
+        return list(self._world.machines)
+
+    def step(self, seconds: float) -> None:
+        """Let time pass, and do all that becomes due.
+
+        Args:
+            seconds: How long; 0 does what is due now.
+        """
+        self.schedule.step(seconds)
+
+    def run_until(self, predicate: Callable[[], bool], limit: float = 3600.0) -> bool:
+        """Let time pass from one event to the next until something is true.
+
+        Args:
+            predicate: What to wait for.
+            limit: How many seconds to let pass at most.
+
+        Returns:
+            Whether it became true.
+        """
+        return self.schedule.run_until(predicate, limit)
 
     def disconnect(self, machine: str) -> None:
         """Cut a machine off. The server notices after minutes, as a real one does.
@@ -88,12 +139,11 @@ class Fleet:
         Raises:
             InputError: The fleet has no such machine.
         """
-        self._check(machine)
-        self._away.add(machine)
-        self.schedule.after(self._random.uniform(*_NOTICED), lambda: self._show_connection(machine))
+        with self._world.store.lock:
+            self._connection.lose(self._machine(machine))
 
     def reconnect(self, machine: str) -> None:
-        """Bring a machine back; it is seen a second later.
+        """Bring a machine back; the server sees it when it looks next, within half a minute.
 
         Args:
             machine: Its id.
@@ -101,188 +151,235 @@ class Fleet:
         Raises:
             InputError: The fleet has no such machine.
         """
-        self._check(machine)
-        self._away.discard(machine)
-        self.schedule.after(_BACK, lambda: self._show_connection(machine))
+        with self._world.store.lock:
+            self._connection.find(self._machine(machine))
 
-    def _check(self, machine: str) -> None:
-        if machine not in self._plans:
-            raise InputError(f"the fleet has no machine {machine!r}")
+    def stall_upgrade(self, machine: str) -> None:
+        """Let upgrades of a machine hang: of Talos in its reboot, of Kubernetes in the restart of what runs on it.
 
-    # --- becoming a node --------------------------------------------------------------------------------------------
+        Args:
+            machine: Its id.
 
-    def _see(self, event: Event) -> None:
-        # Called under the store's lock in the middle of a change: only plan here.
-        node = event.resource
-        if node is None or event.kind != CREATED or node.type != "MachineSetNodes" + _O or node.id not in self._plans:
-            return
-        self._later(_ADOPTED, node, self._adopt)
+        Raises:
+            InputError: The fleet has no such machine.
+        """
+        with self._world.store.lock:
+            self._machine(machine).stalled = True
 
-    def _later(self, seconds: float, node: Stored, action: Callable[[Stored], None]) -> None:
-        """Plan a step of a node, which is skipped when the node was taken away, and waits while it is cut off."""
+    def resume_upgrade(self, machine: str) -> None:
+        """Let upgrades of a machine go on.
 
-        def run() -> None:
-            with self._store.lock:
-                current = self._store.find(node.namespace, node.type, node.id)
-                if current is None or current.phase != RUNNING or current.created != node.created:
-                    return
-                if node.id in self._away:
-                    self._later(1.0, node, action)
-                    return
-                action(node)
+        Args:
+            machine: Its id.
 
-        self.schedule.after(seconds, run)
+        Raises:
+            InputError: The fleet has no such machine.
+        """
+        with self._world.store.lock:
+            found = self._machine(machine)
+            found.stalled = False
+            self._talos.resume(found)
+            if not found.away:
+                waiting, found.waiting = found.waiting, []
+                for action in waiting:
+                    action()
 
-    def _adopt(self, node: Stored) -> None:
-        store, id_ = self._store, node.id
-        cluster = store.find("default", "Clusters" + _O, node.labels.get(_L + "cluster", ""))
-        machine = store.find("default", "MachineStatuses" + _O, id_)
-        if cluster is None or machine is None:
-            return
-        spec = cluster.decode()
-        labels = {key: value for key, value in node.labels.items() if key.startswith(_L)}
-        store.put(
-            "ClusterMachineTalosVersions" + _O,
-            id_,
-            {"talos_version": spec.talos_version, "schematic_id": SCHEMATIC},
-            owner="TalosUpgradeStatusController",
-            labels={_L + "cluster": cluster.id},
-        )
-        made = store.put(
-            "ClusterMachines" + _O,
-            id_,
-            {"kubernetes_version": spec.kubernetes_version},
-            owner="MachineSetStatusController",
-            labels=labels,
-        )
-        hold(store, made, _HOLDERS)
-        self._belong(machine, cluster.id, labels)
-        hostname = self._plans[id_].hostname
-        status = store.put(
-            "ClusterMachineStatuses" + _O,
-            id_,
-            {
-                "ready": True,
-                "stage": "CONFIGURING",
-                "config_apply_status": "PENDING",
-                "management_address": self._plans[id_].address,
-                "provision_status": {},
-            },
-            owner="ClusterMachineStatusController",
-            labels={**labels, _L + "hostname": hostname, _L + "connected": ""},
-        )
-        hold(store, status, ("ClusterWorkloadProxyStatusController", "SecretRotationStatusController"))
-        self._later(_CONFIGURED - _ADOPTED, node, self._configure)
+    def reject_config(self, machine: str, error: str) -> None:
+        """Let a machine refuse every configuration that it is given.
 
-    def _belong(self, machine: Stored, cluster: str, labels: dict[str, str]) -> None:
-        """Mark a machine as one of a cluster's."""
-        kept = {key: value for key, value in machine.labels.items() if key != _L + "available"}
-        spec = machine.decode()
-        spec.cluster, spec.role, spec.maintenance = cluster, 1 if _CONTROL_PLANE in labels else 2, False
-        self._store.modify(
-            *_key(machine),
-            spec=spec.SerializeToString(deterministic=True),
-            labels={**kept, **labels, _L + "installed": ""},
-        )
+        Args:
+            machine: Its id.
+            error: What it says.
 
-    def _configure(self, node: Stored) -> None:
-        made = self._store.put(
-            "ClusterMachineConfigStatuses" + _O,
-            node.id,
-            {
-                "cluster_machine_config_version": "1",
-                "cluster_machine_config_sha256": hashlib.sha256(node.id.encode()).hexdigest(),
-            },
-            owner="ClusterMachineConfigStatusController",
-            labels=node.labels,
-        )
-        hold(self._store, made, ("RedactedClusterMachineConfigController",))
-        self._tell(node.id, config_up_to_date=True, config_apply_status=2)
-        self._later(_INSTALLING - _CONFIGURED, node, self._install)
+        Raises:
+            InputError: The fleet has no such machine.
+        """
+        with self._world.store.lock:
+            self._machine(machine).refusal = error
 
-    def _install(self, node: Stored) -> None:
-        self._tell(node.id, ready=False, stage=2)
-        self._later(_BOOTED - _INSTALLING, node, self._boot)
+    def accept_config(self, machine: str) -> None:
+        """Let a machine take configurations again; what it refused is offered anew.
 
-    def _boot(self, node: Stored) -> None:
-        plan, control_plane = self._plans[node.id], _CONTROL_PLANE in node.labels
-        self._store.put(
-            "ClusterMachineIdentities" + _O,
-            node.id,
-            {"nodename": plan.hostname},
-            owner="ClusterMachineIdentityController",
-            labels=node.labels,
-        )
-        self._tell(node.id, ready=not control_plane, stage=4)
-        if control_plane:
-            self._later(_BOOTSTRAPPED - _BOOTED, node, self._bootstrap)
+        Args:
+            machine: Its id.
 
-    def _bootstrap(self, node: Stored) -> None:
-        cluster = node.labels[_L + "cluster"]
-        self._store.put(
-            "ClusterBootstrapStatuses" + _O,
-            cluster,
-            {"bootstrapped": True},
-            owner="ClusterBootstrapStatusController",
-        )
-        self._tell(node.id, ready=True)
-        self._tell_cluster(cluster, available=True, controlplaneReady=True, has_connected_control_planes=True)
-        self._later(_BALANCED - _BOOTSTRAPPED, node, self._balance)
+        Raises:
+            InputError: The fleet has no such machine.
+        """
+        with self._world.store.lock:
+            self._machine(machine).refusal = ""
+            self._patches.retry(machine)
 
-    def _balance(self, node: Stored) -> None:
-        cluster = node.labels[_L + "cluster"]
-        self._store.put("LoadBalancerStatuses" + _O, cluster, {"healthy": True}, owner="LoadBalancerController")
-        self._tell_cluster(cluster, kubernetesAPIReady=True)
-
-    # --- connection -------------------------------------------------------------------------------------------------
-
-    def _show_connection(self, machine: str) -> None:
-        """Let the server see whether a machine is there."""
-        up = machine not in self._away
-        for kind in ("Links", "Machines"):
-            self._change(kind, machine, connected=up)
-        with self._store.lock:
-            self._change("MachineStatuses", machine, connected=up, power_state=2 if up else 1)
-            for kind in ("MachineStatuses", "MachineStatusLabels", "ClusterMachineStatuses"):
-                self._label(kind, machine, up=up)
-        self._tell(machine, ready=up)
-
-    def _label(self, kind: str, machine: str, *, up: bool) -> None:
-        found = self._store.find("default", kind + _O, machine)
+    def _machine(self, id_: str) -> Machine:
+        found = self._world.machines.get(id_)
         if found is None:
+            raise InputError(f"the fleet has no machine {id_!r}", hint="fleet.machines lists those it has")
+        return found
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Do what a change calls for; called by the controllers, one event after the other."""
+        if event.resource is None:
             return
-        labels = {key: value for key, value in found.labels.items() if key not in _CONNECTION}
-        if up or kind != "ClusterMachineStatuses":
-            labels[_L + ("connected" if up else "disconnected")] = ""
-        if labels != found.labels:
-            self._store.modify(*_key(found), labels=labels)
+        self._world.note(event)
+        handler = self._handlers.get(event.resource.type)
+        if handler is not None:
+            handler(event, event.resource)
 
-    # --- writing ----------------------------------------------------------------------------------------------------
+    def settle(self) -> bool:
+        """Bring a status up to date that changes since then were about; tell whether there was one."""
+        return self._statuses.settle()
 
-    def _tell(self, machine: str, **fields: Any) -> None:
-        self._change("ClusterMachineStatuses", machine, **fields)
+    def _join(self, plan: MachinePlan) -> None:
+        with self._world.store.lock:
+            machine = self._world.machines[plan.id] = Machine(plan, _TALOS)
+            self._reports.join(machine)
 
-    def _tell_cluster(self, cluster: str, **fields: Any) -> None:
-        self._change("ClusterStatuses", cluster, **fields)
+    def _cluster(self, event: Event, cluster: Stored) -> None:
+        if event.kind == DESTROYED:
+            self._clusters.cluster_gone(cluster.id)
+            return
+        self._statuses.touch_cluster(cluster.id)
+        if cluster.phase == TEARING_DOWN:
+            if event.old is None or event.old.phase == RUNNING:
+                self._statuses.tell_cluster(cluster.id)
+                self._clusters.cluster_leaving(cluster.id)
+            return
+        self._clusters.cluster_changed(event, cluster)
+        old = event.old
+        if old is None:
+            return
+        if old.spec != cluster.spec:
+            before, after = old.decode(), cluster.decode()
+            if before.talos_version != after.talos_version:
+                self._talos.version_changed(cluster.id)
+            if before.kubernetes_version != after.kubernetes_version:
+                self._kubernetes.version_changed(cluster.id)
+        if old.annotations != cluster.annotations:
+            for id_ in self._world.members_of(cluster.id):
+                self._patches.mark_lock(id_)
 
-    def _change(self, kind: str, id_: str, **fields: Any) -> None:
-        """Change fields of a spec; nothing is written when they are so already."""
-        from omniherd.emulator.forms import default_namespace
+    def _machine_set(self, event: Event, machine_set: Stored) -> None:
+        cluster = machine_set.labels.get(CLUSTER, "")
+        self._statuses.touch_set(machine_set.id)
+        if event.kind == DESTROYED:
+            self._statuses.touch_cluster(cluster)
+            self._clusters.finish_cluster(cluster)
+            return
+        if machine_set.phase == TEARING_DOWN:
+            if event.old is None or event.old.phase == RUNNING:
+                self._clusters.set_leaving(machine_set)
+            return
+        self._clusters.set_changed(machine_set)
+        if event.kind == CREATED:
+            self._clusters.set_created(machine_set)
+        if event.old is None or event.old.spec != machine_set.spec:
+            self._allocation.fill(machine_set)
 
-        with self._store.lock:
-            found = self._store.find(default_namespace(kind + _O), kind + _O, id_)
-            if found is None:
-                return
-            spec = found.decode()
-            for name, value in fields.items():
-                setattr(spec, name, value)
-            data = spec.SerializeToString(deterministic=True)
-            if data != found.spec:
-                self._store.modify(*_key(found), spec=data)
+    def _node(self, event: Event, node: Stored) -> None:
+        machine_set = node.labels.get(MACHINE_SET, "")
+        self._statuses.touch_set(machine_set)
+        if event.kind == DESTROYED:
+            self._allocation.look()
+            self._clusters.finish_set(machine_set)
+        elif node.phase == TEARING_DOWN:
+            self._membership.node_leaving(node)
+        elif event.kind == CREATED:
+            self._membership.node_created(node)
+        elif event.old is not None and event.old.annotations != node.annotations:
+            self._patches.mark_lock(node.id)
 
+    def _machine_class(self, event: Event, _class: Stored) -> None:
+        if event.kind != DESTROYED:
+            self._allocation.look()
 
-_CONNECTION = frozenset((_L + "connected", _L + "disconnected"))
+    def _machine_labels(self, event: Event, labels: Stored) -> None:
+        if event.kind == DESTROYED:
+            self._reports.take_labels(labels, None)
+        else:
+            self._reports.take_labels(event.old, labels)
 
+    def _machine_status(self, event: Event, status: Stored) -> None:
+        if event.kind == DESTROYED:
+            return
+        self._reports.copy_labels(status)
+        if FREE in status.labels and (event.old is None or event.old.labels != status.labels):
+            self._allocation.look()
 
-def _key(resource: Stored) -> tuple[str, str, str]:
-    return resource.namespace, resource.type, resource.id
+    def _set_status(self, event: Event, status: Stored) -> None:
+        if event.kind == DESTROYED:
+            self._statuses.touch_cluster(status.labels.get(CLUSTER, ""))
+
+    def _member(self, event: Event, member: Stored) -> None:
+        cluster = member.labels.get(CLUSTER, "")
+        self._statuses.touch_machine(member.id, member.labels.get(MACHINE_SET, ""))
+        if event.kind != DESTROYED and member.phase == TEARING_DOWN:
+            if event.old is not None and event.old.phase == RUNNING:
+                self._membership.member_leaving(member)
+        elif event.kind == DESTROYED:
+            self._clusters.member_gone(member)
+            self._allocation.look()
+            self._kubernetes.nodes_changed(cluster)
+        if CONTROL_PLANE in member.labels and event.kind in {CREATED, DESTROYED}:
+            self._clusters.planes_changed(cluster)
+        if event.old is not None and event.old.finalizers != member.finalizers:
+            self._statuses.touch_cluster(cluster)
+            self._talos.look(cluster)
+
+    def _config_status(self, event: Event, status: Stored) -> None:
+        self._member_part(event, status)
+        member = self._world.find("ClusterMachines", status.id)
+        if event.kind == CREATED and member is not None and CONTROL_PLANE in member.labels:
+            self._clusters.plane_configured(member.labels.get(CLUSTER, ""))
+
+    def _member_part(self, _event: Event, part: Stored) -> None:
+        self._statuses.touch_machine(part.id, part.labels.get(MACHINE_SET, "") or self._set_of(part.id))
+
+    def _set_of(self, id_: str) -> str:
+        member = self._world.find("ClusterMachines", id_)
+        return "" if member is None else member.labels.get(MACHINE_SET, "")
+
+    def _identity(self, event: Event, identity: Stored) -> None:
+        if event.kind == DESTROYED or event.old is None or event.old.spec != identity.spec:
+            self._kubernetes.nodes_changed(identity.labels.get(CLUSTER, ""))
+
+    def _bootstrap(self, event: Event, status: Stored) -> None:
+        if event.kind == DESTROYED or event.old is None:
+            return
+        if status.decode().bootstrapped and not event.old.decode().bootstrapped:
+            self._clusters.bootstrapped(status.id)
+
+    def _cluster_status(self, event: Event, status: Stored) -> None:
+        if event.kind == DESTROYED or event.old is None or event.old.spec == status.spec:
+            return
+        self._talos.look(status.id)
+        self._kubernetes.look(status.id)
+        self._talos.advance(status.id)
+
+    def _plane_status(self, _event: Event, status: Stored) -> None:
+        self._statuses.touch_cluster(status.labels.get(CLUSTER, ""))
+
+    def _balancer(self, _event: Event, balancer: Stored) -> None:
+        self._statuses.touch_cluster(balancer.id)
+
+    def _patch(self, event: Event, patch: Stored) -> None:
+        if event.kind == DESTROYED:
+            self._patches.patch_changed(patch, None)
+            self._clusters.finish_cluster(patch.labels.get(CLUSTER, ""))
+        elif event.old is None or event.old.spec != patch.spec or event.old.labels != patch.labels:
+            self._patches.patch_changed(event.old, patch)
+
+    def _link(self, event: Event, link: Stored) -> None:
+        """Forget a machine whose link is removed."""
+        if event.kind != DESTROYED and link.phase == RUNNING:
+            return
+        world = self._world
+        world.machines.pop(link.id, None)
+        world.tear_down("MachineSetNodes", link.id)
+        world.tear_down("ClusterMachines", link.id)
+        world.remove("LinkStatuses", f"{link.id}/Links{O}")
+        for kind in _OF_A_MACHINE:
+            world.remove(kind, link.id)
+        if event.kind != DESTROYED:
+            world.release("Links", link.id, *link.finalizers)

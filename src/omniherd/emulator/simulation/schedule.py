@@ -1,15 +1,19 @@
-"""Time that only moves when it is told to: what is due, and when."""
+"""Time that only moves when it is told to, and what tells it: what is due, and when."""
 
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Schedule"]
+__all__ = ["Pace", "Schedule"]
+
+_log = logging.getLogger(__name__)
 
 
 class Schedule:
@@ -25,14 +29,22 @@ class Schedule:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._stepping = threading.RLock()
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
         self._now = 0.0
+        self._wake: Callable[[], None] | None = None
 
     @property
     def now(self) -> float:
         """Seconds since the schedule began."""
         return self._now
+
+    @property
+    def next_due(self) -> float | None:
+        """The second at which something is due next, None when nothing is planned."""
+        with self._lock:
+            return self._waiting[0][0] if self._waiting else None
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Plan an action.
@@ -44,6 +56,14 @@ class Schedule:
         with self._lock:
             self._planned += 1
             heapq.heappush(self._waiting, (self._now + seconds, self._planned, action))
+            first = self._waiting[0][1] == self._planned
+        if first and self._wake is not None:
+            self._wake()
+
+    def clear(self) -> None:
+        """Forget all that is planned."""
+        with self._lock:
+            self._waiting.clear()
 
     def step(self, seconds: float) -> None:
         """Let time pass, and do all that becomes due, also what is planned meanwhile.
@@ -51,10 +71,11 @@ class Schedule:
         Args:
             seconds: How long; 0 does what is due now.
         """
-        end = self._now + seconds
-        while self._next(end):
-            pass
-        self._now = end
+        with self._stepping:
+            end = self._now + seconds
+            while self._next(end):
+                pass
+            self._now = end
 
     def run_until(self, predicate: Callable[[], bool], limit: float = 3600.0) -> bool:
         """Let time pass from one action to the next until something is true.
@@ -66,11 +87,16 @@ class Schedule:
         Returns:
             Whether it became true; False also when nothing is planned any more.
         """
-        end = self._now + limit
-        while not predicate():
-            if not self._next(end):
-                return False
+        with self._stepping:
+            end = self._now + limit
+            while not predicate():
+                if not self._next(end):
+                    return False
         return True
+
+    def on_earlier(self, wake: Callable[[], None] | None) -> None:
+        """Call a function whenever something is planned before all else that waits; None for none."""
+        self._wake = wake
 
     def _next(self, end: float) -> bool:
         # The action runs outside the lock: it takes the store's, and a writer that holds that one plans actions.
@@ -80,3 +106,50 @@ class Schedule:
             self._now, _, action = heapq.heappop(self._waiting)
         action()
         return True
+
+
+class Pace:
+    """Lets a schedule's time pass as real time does, or faster, in a thread of its own.
+
+    Args:
+        schedule: The schedule.
+        speed: Seconds of the schedule in one real second.
+    """
+
+    def __init__(self, schedule: Schedule, speed: float) -> None:
+        self._schedule = schedule
+        self._speed = speed
+        self._woken = threading.Event()
+        self._done = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Let time pass; nothing happens when it does already."""
+        if self._thread is None:
+            self._done = False
+            self._schedule.on_earlier(self._woken.set)
+            self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Let time stand still; returns when no action runs any more."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._done = True
+            self._woken.set()
+            thread.join()
+            self._schedule.on_earlier(None)
+
+    def _run(self) -> None:
+        before = time.monotonic()
+        while not self._done:
+            now = time.monotonic()
+            try:
+                self._schedule.step((now - before) * self._speed)
+            except Exception:  # noqa: BLE001 - it is logged, whatever it is
+                # Time goes on for all other machines.
+                _log.exception("an action of the fleet failed")
+            before = now
+            due = self._schedule.next_due
+            self._woken.wait(None if due is None else max(0.0, (due - self._schedule.now) / self._speed))
+            self._woken.clear()
