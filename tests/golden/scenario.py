@@ -41,22 +41,41 @@ class Result:
     stderr: str
 
 
+@dataclass(frozen=True)
+class Target:
+    """The server that a scenario is played on, with what its outputs name."""
+
+    endpoint: str
+    key: str
+    identity: str
+    account: str
+    factory: str
+
+
+def target(endpoint: str, key: str, **options: Any) -> Target:
+    """Ask a server what it is called."""
+    from omniherd import Omni
+
+    with Omni.connect(endpoint, service_account_key=key, **options) as omni:
+        features = omni.get("featuresconfigs", "features-config").spec
+        identity = omni.get("currentusers", "current").spec.identity
+    factory = features.image_factory_base_url.partition("://")[2]
+    return Target(endpoint.rstrip("/"), key, identity, features.account.name, factory)
+
+
 @dataclass
 class Player:
     """Runs the steps of one scenario in a directory of its own."""
 
     directory: Path
-    endpoint: str
-    key: str
-    identity: str
+    target: Target
     inputs: str = ""
-    account: str = ""
     names: dict[str, str] = field(default_factory=dict)
 
     def environment(self, step: dict[str, Any]) -> dict[str, str]:
         env = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         env |= {"HOME": str(self.directory / "home"), "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-        env |= {"OMNI_ENDPOINT": self.endpoint, "OMNI_SERVICE_ACCOUNT_KEY": self.key}
+        env |= {"OMNI_ENDPOINT": self.target.endpoint, "OMNI_SERVICE_ACCOUNT_KEY": self.target.key}
         for name, value in step.get("env", {}).items():
             if value is None:
                 env.pop(name, None)
@@ -126,12 +145,14 @@ class Player:
 
     def normal(self, text: str, step: dict[str, Any]) -> str:
         """Put placeholders where a run's own values stand."""
-        text = text.replace(str(self.directory), "<CWD>").replace(self.endpoint, "<ENDPOINT>")
-        text = text.replace(self.identity, "<IDENTITY>")
+        text = text.replace(str(self.directory), "<CWD>").replace(self.target.endpoint, "<ENDPOINT>")
+        text = text.replace(self.target.identity, "<IDENTITY>")
+        if self.target.factory and "<FACTORY>" in self.inputs:
+            text = text.replace(self.target.factory, "<FACTORY>")
         for name, value in self.names.items():
             text = text.replace(value, f"{{{name}}}")
-        if self.account:
-            text = re.sub(rf"\b{re.escape(self.account)}\b", "<ACCOUNT>", text)
+        if "<ACCOUNT>" in self.inputs:
+            text = re.sub(rf"\b{re.escape(self.target.account)}\b", "<ACCOUNT>", text)
         for pattern, mark in PLACEHOLDERS:
             text = pattern.sub(mark, text)
         text = UUID.sub(lambda found: found[0] if found[0] in self.inputs else "<UUID>", text)

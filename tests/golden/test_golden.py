@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from scenario import Player, comparable, renamed, same_stderr
+from scenario import Player, Target, comparable, renamed, same_stderr, target
 
 from omniherd.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RECORDS = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.json"))
 
@@ -98,41 +102,49 @@ def command_of(step: dict[str, Any]) -> str | None:
     return ALIASES.get(words[0], words[0]) if words else None
 
 
-@pytest.fixture(scope="module")
-def server() -> Any:
-    with Emulator() as emulator:
-        yield emulator
+SERVERS: list[Any] = ["emulator"]
+if os.environ.get("OMNI_ENDPOINT"):
+    SERVERS.append(pytest.param("live", marks=pytest.mark.live))
 
 
 @pytest.fixture(scope="module")
-def tls_server() -> Any:
-    with Emulator(tls=True) as emulator:
-        yield emulator
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def page_server() -> Any:
-    with Emulator(single_port=True) as emulator:
-        yield emulator
+def tls_emulator() -> Iterator[Emulator]:
+    with Emulator(tls=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page_emulator() -> Iterator[Emulator]:
+    with Emulator(single_port=True) as running:
+        yield running
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, record: Path) -> Target:
+    if request.param == "live":
+        key = os.environ["OMNI_SERVICE_ACCOUNT_KEY"]
+        return target(os.environ["OMNI_ENDPOINT"], key, insecure_skip_tls_verify=True)
+    # One record is about a certificate of the server's own making. One shows the address of a page, which a real server
+    # has on the same port.
+    special = {"g13-connect-errors": "tls_emulator", "g40-user-login-flow": "page_emulator"}
+    name = special.get(record.stem, "emulator")
+    running: Emulator = request.getfixturevalue(name)
+    trust = {"ca": running.certificate} if running.certificate else {}
+    return target(running.endpoint, running.service_account_key, **trust)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
-def test_golden(record: Path, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_golden(record: Path, server: Target, tmp_path: Path) -> None:
     scenario = json.loads(record.read_text())
     name = scenario["name"]
-    # The recorded server had a certificate of its own making; one record is about that.
-    # One shows the address of a page, which a real server has on the same port.
-    kind = {"connect-errors": "tls_server", "user-login-flow": "page_server"}.get(name, "server")
-    server: Emulator = request.getfixturevalue(kind)
     (tmp_path / "home").mkdir()
-    player = Player(
-        tmp_path,
-        server.endpoint,
-        server.service_account_key,
-        "automation@serviceaccount.omni.sidero.dev",
-        json.dumps(scenario["steps"]),
-    )
-    player.account = "emulator" if "<ACCOUNT>" in player.inputs else ""
+    player = Player(tmp_path, server, json.dumps(scenario["steps"]))
     player.names = {variable: f"{variable.lower()}-{record.stem}" for variable in scenario.get("vars", ())}
     wrong: list[str] = []
     lacking: list[str] = []
