@@ -84,7 +84,7 @@ class Player:
         return env
 
     def fill(self, text: str) -> str:
-        text = text.replace("<CWD>", str(self.directory)).replace(RECORDED, self.endpoint)
+        text = text.replace("<CWD>", str(self.directory)).replace(RECORDED, self.target.endpoint)
         for name, value in self.names.items():
             text = text.replace(f"{{{name}}}", value)
         return text

@@ -162,7 +162,7 @@ def whole(path: Path, case: Case, after: bytes) -> bool:
         return data == IMAGE
     if b"token:" in after and case.before is None:
         return len(data.splitlines()) == len(after.splitlines()) and data.endswith(b"\n")
-    return data in {after, (case.before or "").encode()}
+    return data == after or (case.before is not None and data == case.before.encode())
 
 
 def moments(name: str, lines: list[str]) -> list[int]:
