@@ -51,7 +51,7 @@ test: .venv/dev
 
 test-live: .venv/dev
 	@test -n "$$OMNI_ENDPOINT" || { echo "set OMNI_ENDPOINT and OMNI_SERVICE_ACCOUNT_KEY first"; exit 1; }
-	$(BIN)/python -m pytest tests/contract -m live
+	$(BIN)/python -m pytest tests/contract tests/golden -m live
 
 generate: .venv/dev
 	$(BIN)/python tools/generate.py

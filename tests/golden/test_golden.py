@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,7 @@ def test_golden(record: Path, server: Target, tmp_path: Path) -> None:
     name = scenario["name"]
     (tmp_path / "home").mkdir()
     player = Player(tmp_path, server, json.dumps(scenario["steps"]))
-    player.names = {variable: f"{variable.lower()}-{record.stem}" for variable in scenario.get("vars", ())}
+    player.names = {variable: f"{variable.lower()}-{uuid.uuid4().hex[:8]}" for variable in scenario.get("vars", ())}
     wrong: list[str] = []
     lacking: list[str] = []
     try:
