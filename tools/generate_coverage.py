@@ -23,11 +23,12 @@ PARTS = {
     "/omni.resources.ResourceService/Watch": _OTHERS,
     "/omni.resources.ResourceService/Controllers": "answers UNIMPLEMENTED, as the real server",
     "/omni.resources.ResourceService/DependencyGraph": "answers UNIMPLEMENTED, as the real server",
-    "GetSupportBundle": "Omni's resources only; nothing of nodes, no encryption",
-    "KubernetesSyncManifests": "refusals and dry runs",
+    "GetSupportBundle": "no encryption; of the machines a dozen types of Talos' resources",
     "MachinePowerOn": "refusals only",
     "MachinePowerOff": "refusals only",
-    "CreateSchematic": "extensions, kernel arguments, Talos version and join token; other fields are refused",
+    "CreateSchematic": "other image factories; the image of an overlay is that of its name",
+    "CreateSchematicFromRaw": "some texts of what does not fit",
+    "ValidateJSONSchema": "`unevaluated…`, dynamic and remote references, which are refused",
     "ReadAuditLog": "kept in memory, so gone with the program; nothing of Kubernetes, which is not reached through it",
     "KubernetesUpgradePreChecks": "upgrade paths; the emulated clusters have no workloads to look at",
     "Logs": "a few lines of a service; of pods only that they run",
@@ -39,7 +40,11 @@ PARTS = {
 }
 
 # What is to be said of an answer that leaves nothing out.
-NOTES = {"ImageList": "always empty, as the recorded machines showed it"}
+NOTES = {
+    "GetBootAssetURL": "as servers from 1.10 on; v1.9.3 does not have it",
+    "ImageList": "always empty, as the recorded machines showed it",
+    "KubernetesSyncManifests": "there is never anything to do: nothing is out of step in the emulated clusters",
+}
 _CLOSED = "refused to everybody: Omni gives nobody the role `os:admin` for it"
 
 HEAD = """# What the emulator answers

@@ -1,8 +1,11 @@
 """The recorded calls that need machines, replayed against the emulator: management, Talos' API, Talos' resources."""
 
 import base64
+import io
 import json
+import re
 import time
+import zipfile
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +13,7 @@ from google.protobuf import json_format
 from recording_player import Outcome, Player, compare_status, load, new_emulator
 
 from omniherd._core.pool import message, pool
+from omniherd.emulator import Emulator
 from omniherd.emulator.talos.machine_log import Line
 from omniherd.signing import sign_headers
 from omniherd.wire.calls import CALLS
@@ -269,3 +273,73 @@ def test_calls_to_talos_are_in_the_audit_log(player):
         assert theirs["event_data"]["session"].pop("user_agent").startswith("grpc-python/")
         assert list(ours["event_data"]["session"]) == list(theirs["event_data"]["session"])
         assert list(ours) == list(theirs)
+
+
+# Of the recorded files, those that the machines here do not have, and what those have instead.
+OF_TALOS = r"MACHINE/resources/.*"
+NOT_HERE = {
+    rf"omni/resources/{name}\.omni.*"
+    for name in (
+        "ClusterKubernetesManifestsStatuses",
+        "ClusterMachineConfigStatuses",
+        "KernelArgsStatuses",
+        "KubernetesUpgradeManifestStatuses",
+        "RedactedClusterMachineConfigs",
+        "SchematicConfigurations",
+    )
+}
+
+
+def shape(name):
+    """Return a file's name without what is a run's own."""
+    name = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "MACHINE", name)
+    return re.sub(r"-(judge-one|staging)", "-CLUSTER", name)
+
+
+def test_the_bundle_of_a_running_cluster_has_the_recorded_files():
+    step = RECORD[125]
+    with Emulator() as emulator:
+        player = Player(emulator)
+        request = {**step["request"], "cluster": "staging"}
+        code, text, answers = play(player, {**step, "request": request})
+        player.close()
+    assert (code, text) == ("OK", "")
+    *progress, last = [plain(CALLS[step["rpc"]].response, one) for one in answers]
+    archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(last["bundle_data"])))
+    ours, theirs = {shape(name) for name in archive.namelist()}, {shape(name) for name, _ in step["bundle_files"]}
+    own = {one for one in theirs if re.fullmatch(OF_TALOS, one)}
+    here = {one for one in ours if re.fullmatch(OF_TALOS, one)}
+    missing = {one for one in theirs - ours - own if not any(re.fullmatch(rule, one) for rule in NOT_HERE)}
+    print(
+        f"support bundle: {len(ours & theirs)} of {len(theirs)} kinds of files; {len(here & own)} of Talos' own types"
+    )
+    assert not missing
+    assert ours - theirs - here <= {"MACHINE/mounts", "MACHINE/io"}
+    assert len(here & own) >= 8
+    check_progress(step, [one["progress"] for one in progress], len(archive.namelist()))
+
+
+def check_progress(step, progress, files):
+    """A message for each file, those that could not be had among them; the forms are the recorded ones."""
+    recorded = [one["progress"] for one in step["responses"] if "progress" in one]
+    assert [one["source"] for one in progress] == sorted((one["source"] for one in progress), reverse=True)
+    failed = [one for one in progress if one.get("error")]
+    assert len(progress) == files + len(failed)
+    for source in ("omni", "cluster"):
+        mine = [one for one in progress if one["source"] == source]
+        assert {one["total"] for one in mine} == {len(mine)}
+    assert progress[0]["state"] == "collect Clusters.omni.sidero.dev-staging.yaml"
+    known = {one["error"] for one in recorded if one["state"] == "collect dependencies.dot"}
+    assert {one["error"] for one in failed if one["state"] == "collect dependencies.dot"} == known
+    assert {one["state"] for one in failed} == {"collect dependencies.dot", "collect devices"}
+
+
+def test_a_machine_that_is_away_is_told_in_the_progress_of_the_bundle():
+    step = RECORD[125]
+    with Emulator() as emulator:
+        player = Player(emulator)
+        code, _, answers = play(player, {**step, "request": {"cluster": "edge-lab"}})
+        player.close()
+    assert code == "OK"
+    progress = [plain(CALLS[step["rpc"]].response, one).get("progress", {}) for one in answers]
+    assert sum("i/o timeout" in one.get("error", "") for one in progress) > 10

@@ -129,6 +129,7 @@ class Emulator:
         from omniherd.emulator.services.clusters import ClusterCalls
         from omniherd.emulator.services.machines import MachineCalls
         from omniherd.emulator.services.schematics import SchematicCalls
+        from omniherd.emulator.services.support_bundle import SupportBundle
         from omniherd.emulator.state_service import StateService
         from omniherd.emulator.store import Store
         from omniherd.emulator.talos.machines import Machines
@@ -185,7 +186,8 @@ class Emulator:
         audit = AuditLog(self.store)
         self._machines: Machines = Machines(self.store, policies, audit)
         machine_calls = MachineCalls(self.store, self._machines, audit)
-        for part in (machine_calls, ClusterCalls(self.store), SchematicCalls(self.store)):
+        bundle = SupportBundle(self.store, self._machines)
+        for part in (machine_calls, ClusterCalls(self.store), SchematicCalls(self.store), bundle):
             methods.update(part.methods())
         methods = {**audit.watching(methods), **audit.methods()}
         methods.update(ResourceService(self.store, methods, validators).methods())
@@ -320,8 +322,6 @@ class Emulator:
             ...     len(list(omni.management.machine_logs(machine, tail_lines=1)))
             1
         """
-        from omniherd.errors import InputError
-
         if not self._machines.log.has(machine):
             raise InputError(f"the emulator has no machine {machine!r}")
         self._machines.log.add(machine, text)

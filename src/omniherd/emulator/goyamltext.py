@@ -57,6 +57,8 @@ def _is_scanner(error: Any) -> bool:
 
 def _problem(error: Any, text: str) -> str:
     problem = getattr(error, "problem", None)
+    if str(problem).startswith("expected the node content, but found"):
+        return "did not find expected node content"
     if problem != "found undefined alias":
         return str(problem or error)
     number, column = int(error.problem_mark.line), int(error.problem_mark.column)

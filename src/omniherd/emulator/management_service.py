@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from omniherd.emulator.config_patches import judge_config_patch
 from omniherd.emulator.records import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from omniherd.emulator.accounts import Accounts
     from omniherd.emulator.server import Incoming, Method, UnaryMethod
+    from omniherd.emulator.services.json_schema import Fault
     from omniherd.emulator.store import Store
 
 __all__ = ["ManagementService"]
@@ -29,6 +31,7 @@ __all__ = ["ManagementService"]
 _PREFIX = "/management.ManagementService/"
 _GRANTS = frozenset({"", "auto", "authcode", "authcode-keyboard"})
 _TOKEN_NAME_LIMIT = 16
+_SCHEMA_LIMIT = 1_000_000
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -55,6 +58,7 @@ class ManagementService:
             "Kubeconfig": self.kubeconfig,
             "Talosconfig": self.talosconfig,
             "ValidateConfig": self.validate_config,
+            "ValidateJSONSchema": self.validate_json_schema,
             "CreateJoinToken": self.create_join_token,
             "GetMachineJoinConfig": self.machine_join_config,
             **self._accounts.methods(),
@@ -213,6 +217,17 @@ class ManagementService:
         listed = texts[0].startswith(("overriding ", "element "))
         raise StateError("INVALID_ARGUMENT", frame(texts) if listed else texts[0])
 
+    async def validate_json_schema(self, _call: Incoming, request: Any) -> Any:
+        """Answer ValidateJSONSchema."""
+        from omniherd.emulator.services.json_schema import parse_schema, validate
+
+        if len(request.schema) > _SCHEMA_LIMIT:
+            raise StateError("UNKNOWN", "json schema can not be bigger than 1MB")
+        schema = parse_schema(request.schema)
+        answer = message("management.ValidateJsonSchemaResponse")()
+        _tell_faults(answer, validate(schema, _yaml_data(request.data)))
+        return answer
+
     async def create_join_token(self, _call: Incoming, request: Any) -> Any:
         """Answer CreateJoinToken."""
         if not request.name:
@@ -239,6 +254,31 @@ class ManagementService:
             f"apiVersion: v1alpha1\nkind: KmsgLogConfig\nname: omni-kmsg\nurl: tcp://[{SIDEROLINK_ADDRESS}]:8092\n"
         )
         return message("management.GetMachineJoinConfigResponse")(kernel_args=arguments, config=config)
+
+
+def _yaml_data(text: str) -> Any:
+    """Return what a YAML text says, as JSON could say it."""
+    import yaml
+
+    from omniherd.emulator.goyamltext import go_yaml_fault_4
+
+    try:
+        data: Any = yaml.safe_load(re.sub(r"(?i)\.nan", "null", text))
+    except yaml.YAMLError as error:
+        raise StateError("UNKNOWN", f"failed to unmarshal YAML {go_yaml_fault_4(error, text)}") from None
+    return {} if data is None else data
+
+
+def _tell_faults(answer: Any, faults: Iterable[Fault]) -> None:
+    """Put faults and what is below them into an answer, one after the other."""
+    for fault in faults:
+        place = "/" + "/".join(fault.data)
+        for name in fault.missing:
+            path = f"{place.rstrip('/')}/{name}"
+            answer.errors.add(schema_path=fault.schema, data_path=path, cause="property is required")
+        if not fault.missing:
+            answer.errors.add(schema_path=fault.schema, data_path=place, cause=fault.cause)
+        _tell_faults(answer, fault.causes)
 
 
 def _guard(path: str, method: UnaryMethod) -> UnaryMethod:

@@ -1,18 +1,15 @@
-"""The management calls about a cluster's life: checks before an upgrade, manifests, the support bundle."""
+"""The management calls about a cluster's life: checks before an upgrade, and manifests."""
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, cluster_of, found, missing_here, require
+from omniherd.emulator.services.guards import PREFIX, cluster_of, found, require
 
 if TYPE_CHECKING:
-    from omniherd.emulator.records import Stored
     from omniherd.emulator.server import Incoming, Method, Send
     from omniherd.emulator.store import Store
 
@@ -21,19 +18,6 @@ __all__ = ["ClusterCalls"]
 _O = ".omni.sidero.dev"
 _UPGRADES = "KubernetesUpgradeStatuses" + _O
 _NEWEST_MINOR = 36
-_BUNDLED = (
-    "Clusters",
-    "ClusterStatuses",
-    "KubernetesUpgradeStatuses",
-    "TalosUpgradeStatuses",
-    "LoadBalancerStatuses",
-    "ClusterBootstrapStatuses",
-    "MachineSets",
-    "MachineSetStatuses",
-    "MachineSetNodes",
-    "ClusterMachines",
-    "ClusterMachineStatuses",
-)
 
 
 class ClusterCalls:
@@ -51,7 +35,6 @@ class ClusterCalls:
         return {
             PREFIX + "KubernetesUpgradePreChecks": self.pre_checks,
             PREFIX + "KubernetesSyncManifests": self.sync_manifests,
-            PREFIX + "GetSupportBundle": self.support_bundle,
         }
 
     async def pre_checks(self, call: Incoming, request: Any) -> Any:
@@ -65,61 +48,16 @@ class ClusterCalls:
             raise StateError("INVALID_ARGUMENT", text)
         return message("management.KubernetesUpgradePreChecksResponse")(ok=True)
 
-    async def sync_manifests(self, call: Incoming, request: Any, _send: Send) -> None:
-        """Answer KubernetesSyncManifests: a dry run of a running cluster finds nothing to do."""
+    async def sync_manifests(self, call: Incoming, _request: Any, _send: Send) -> None:
+        """Answer KubernetesSyncManifests: in the emulated clusters nothing is ever out of step, dry run or not."""
         require(call)
         cluster = cluster_of(call)
         if not self._runs(cluster):
             text = f"failed to get kubeconfig: kubeconfig for cluster {cluster} is not found"
             raise StateError("UNKNOWN", text)
-        if not request.dry_run:
-            raise missing_here(call, "write manifests into Kubernetes")
-
-    async def support_bundle(self, call: Incoming, request: Any, send: Send) -> None:
-        """Answer GetSupportBundle with Omni's resources; what nodes would add is said to be missing."""
-        require(call)
-        if request.encrypt or request.encryption_recipients:
-            raise missing_here(call, "encrypt support bundles")
-        response: Any = message("management.GetSupportBundleResponse")
-
-        async def tell(**progress: Any) -> None:
-            await send(response(progress=progress).SerializeToString())
-
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
-            for cluster in self._clusters(request.cluster):
-                if self._runs(cluster):
-                    await tell(source="cluster", error="the emulator has no nodes to collect from")
-                else:
-                    text = f"failed to get kubernetes client kubeconfig for cluster {cluster} is not found"
-                    await tell(source="cluster", error=text)
-                resources = self._resources(cluster)
-                for resource in resources:
-                    name = f"{resource.type}-{resource.id}.yaml"
-                    bundle.writestr(f"omni/resources/{name}", _yaml(resource))
-                    await tell(source="omni", state=f"collect {name}", total=len(resources))
-        await send(response(bundle_data=buffer.getvalue()).SerializeToString())
-
-    def _clusters(self, wanted: str) -> list[str]:
-        return [wanted] if wanted else [one.id for one in self._store.list("default", "Clusters" + _O)]
 
     def _runs(self, cluster: str) -> bool:
         return self._store.find("default", _UPGRADES, cluster) is not None
-
-    def _resources(self, cluster: str) -> list[Stored]:
-        return [
-            resource
-            for name in _BUNDLED
-            for resource in self._store.list("default", name + _O)
-            if resource.id == cluster or resource.labels.get("omni.sidero.dev/cluster") == cluster
-        ]
-
-
-def _yaml(resource: Stored) -> str:
-    from omniherd.resource import Resource
-
-    cls: type[Resource[Any]] = Resource
-    return cls.from_proto(resource.to_proto()).to_yaml()
 
 
 def _minor(version: str, which: str) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class MachineAPI:
             "Memory": lambda node, _: {"meminfo": hardware.memory(node)},
             "Mounts": lambda node, _: {"stats": hardware.mounts(node)},
             "NetworkDeviceStats": self.network,
-            "Processes": lambda node, _: {"processes": processes.processes(node, self._uptime(node))},
+            "Processes": lambda node, _: {"processes": processes.processes(node, self.uptime(node))},
             "Reboot": self.reboot,
             "ServiceList": self.services,
             "ServiceRestart": self.restart_service,
@@ -70,7 +70,7 @@ class MachineAPI:
             "/time.TimeService/TimeCheck": self.time,
         }
 
-    def _uptime(self, node: Node) -> float:
+    def uptime(self, node: Node) -> float:
         """Return how long a machine runs, in seconds."""
         return max(self._running.clock() - self._running.machine(node).booted, 0) / _SECOND
 
@@ -78,7 +78,7 @@ class MachineAPI:
 
     def system(self, node: Node, _request: Any) -> Fields:
         """Answer SystemStat."""
-        uptime = self._uptime(node)
+        uptime = self.uptime(node)
         threads = hardware.cpu_times(node, uptime)
         return {
             "boot_time": self._running.machine(node).booted // _SECOND,
@@ -92,12 +92,12 @@ class MachineAPI:
 
     def disk_stats(self, node: Node, _request: Any) -> Fields:
         """Answer DiskStats."""
-        devices = hardware.disk_stats(node, self._uptime(node))
+        devices = hardware.disk_stats(node, self.uptime(node))
         return {"total": _sum(devices), "devices": devices}
 
     def network(self, node: Node, _request: Any) -> Fields:
         """Answer NetworkDeviceStats."""
-        devices = hardware.network(node, self._uptime(node))
+        devices = hardware.network(node, self.uptime(node))
         return {"total": _sum(devices), "devices": devices}
 
     def reboot(self, node: Node, _request: Any) -> Fields:
@@ -142,7 +142,7 @@ class MachineAPI:
 
     def stats(self, node: Node, request: Any) -> Fields:
         """Answer Stats."""
-        uptime = self._uptime(node)
+        uptime = self.uptime(node)
         return {
             "stats": [
                 {
@@ -211,12 +211,12 @@ class MachineAPI:
 
     def read(self, node: Node, request: Any) -> bytes:
         """Return the content of a file."""
-        return files.read(node, request.path, self._uptime(node))
+        return files.read(node, request.path, self.uptime(node))
 
     def listing(self, node: Node, request: Any) -> list[Fields]:
         """Return the files below a path."""
         depth = (request.recursion_depth or 1_000) if request.recurse else 1
-        found = files.listing(node, request.root, depth, self._uptime(node))
+        found = files.listing(node, request.root, depth, self.uptime(node))
         wanted = {int(kind) for kind in request.types}
         return [one for one in found if not wanted or int(one["is_dir"]) in wanted]
 

@@ -73,16 +73,23 @@ class Streams:
         async def send(line: Line) -> None:
             await tell({"bytes": line.kernel() if kernel else f"{line.stamp()} {line.text}\n".encode()})
 
-        machine = self._running.machine(node)
-        started = Line(machine.healthy_since.get(service, machine.booted), f"{service} of {node.name} started")
         await self._running.log.send(
             node.id,
             send,
             bell=bell if request.follow else None,
             tail=request.tail_lines if request.tail_lines >= 0 else None,
             service="" if kernel else service,
-            before=() if kernel else (started,),
+            before=() if kernel else (self._started(node, service),),
         )
+
+    def _started(self, node: Node, service: str) -> Line:
+        machine = self._running.machine(node)
+        return Line(machine.healthy_since.get(service, machine.booted), f"{service} of {node.name} started")
+
+    def lines_of(self, node: Node, service: str) -> list[Line]:
+        """Return the lines of a service's log."""
+        about = (line for line in self._running.log.lines(node.id) if line.fields.get("service") == service)
+        return [self._started(node, service), *about]
 
     async def events(self, node: Node, request: Any, tell: Tell, bell: Bell) -> None:
         """Answer Events: past ones as far as they are asked for, and new ones until the caller ends it."""
