@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_shell import Shell
 
-from omniherd import Omni
 from omniherd.cli.cluster_status import Parts, healthy, tree
-from omniherd.cli.clusters import deletion_phases
 from omniherd.cli.logs import log_line
 from omniherd.emulator import Emulator
 from omniherd.resources import (
     Cluster,
     ClusterMachineStatus,
     ClusterStatus,
+    ConfigPatch,
     ControlPlaneStatus,
     KubernetesUpgradeStatus,
     LoadBalancerStatus,
@@ -22,6 +21,7 @@ from omniherd.resources import (
     MachineSetStatus,
     TalosUpgradeStatus,
 )
+from omniherd.template import plan_delete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,44 +130,20 @@ def shell(server: Emulator, tmp_path: Path) -> Shell:
     return Shell(tmp_path, server.environment())
 
 
-def test_a_set_without_its_cluster_is_deleted_with_its_nodes(server: Emulator) -> None:
-    with Omni.connect(server.endpoint, service_account_key=server.service_account_key) as omni:
-        omni.create(Cluster("phases", spec=VERSIONS))
-        assert [[one.id for one in phase] for phase in deletion_phases(omni, "phases", disconnected=True)] == [
-            ["phases"]
-        ]
-        omni.delete(Cluster, "phases")
-        assert deletion_phases(omni, "phases", disconnected=True) == []
-
-
-class Shelf:
-    """Answers with what lies on it, as a server does that has lost a cluster but not its parts."""
-
-    def __init__(self, *resources: Any) -> None:
-        self.resources = resources
-
-    def get(self, kind: Any, ident: str) -> Any:
-        from omniherd.errors import NotFound
-
-        for one in self.resources:
-            if isinstance(one, kind) and one.id == ident:
-                return one
-        raise NotFound("absent")
-
-    def list(self, kind: Any, *, labels: Any) -> list[Any]:
-        return [one for one in self.resources if isinstance(one, kind)]
-
-
 def test_what_is_left_of_a_cluster_is_deleted_by_phases() -> None:
     managed = {"omni.sidero.dev/managed-by-machine-set-node-controller": ""}
-    shelf: Any = Shelf(
-        MachineSet("s"),
-        MachineSetNode("of-s", labels={"omni.sidero.dev/machine-set": "s"}),
-        MachineSetNode("alone", labels={"omni.sidero.dev/machine-set": "gone"}),
-        MachineSetNode("automatic", labels=managed),
-    )
-    phases = deletion_phases(shelf, "lab", disconnected=False)
-    assert [[one.id for one in phase] for phase in phases] == [["s", "alone"]]
+    of_lab = {"omni.sidero.dev/cluster": "lab"}
+    world = [
+        MachineSet("s", labels=of_lab),
+        MachineSetNode("of-s", labels={**of_lab, "omni.sidero.dev/machine-set": "s"}),
+        MachineSetNode("alone", labels={**of_lab, "omni.sidero.dev/machine-set": "gone"}),
+        MachineSetNode("automatic", labels={**of_lab, **managed}),
+        ConfigPatch("p", labels=of_lab, spec={"data": "{}"}),
+    ]
+    phases = plan_delete("lab", world).destroys
+    assert [[one.id for one in phase] for phase in phases] == [["s", "alone"], ["p"]]
+    whole = plan_delete("lab", [Cluster("lab", spec=VERSIONS), *world]).destroys
+    assert [[one.id for one in phase] for phase in whole] == [["alone"], ["lab"]]
 
 
 def test_a_status_without_a_cluster_does_not_hang(shell: Shell) -> None:

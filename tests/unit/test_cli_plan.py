@@ -162,6 +162,9 @@ def test_what_is_wrong_is_told_for_all_files(shell: InnerShell) -> None:
     assert 'fleet/b.yaml:2:1: cluster "lab" stands in fleet/a.yaml too\n' in err
     assert "fleet/e.yaml: MachineClasses.omni.sidero.dev(default/cli-gpu) stands in fleet/c.yaml too" in err
     assert 'belongs to cluster "lab", whose template would remove it: write it into fleet/a.yaml\n' in err
+    shell.write({"fleet/b.yaml": LAB.replace("name: lab", "name: other")})
+    err = shell("plan", "fleet")[2]
+    assert f'fleet/b.yaml:10:1: machine "{PLANE[0]}" is in cluster "lab" too' in err
     shell.write({"fleet/a.yaml": "kind: Cluster\n  name: x\n", "fleet/b.yaml": LAB.replace("machines", "machine")})
     code, _, err = shell("plan", "fleet")
     assert code == 1

@@ -230,10 +230,15 @@ class Templates:
             dialect: The version of the language.
 
         Raises:
-            TemplateError: There is no such cluster, or its resources make no valid template.
+            NotFound: There is no such cluster.
+            TemplateError: Its resources make no valid template.
             APIError: The server's resources cannot be read.
         """
+        from omniherd.resources import Cluster
+
         world = self.world(cluster, dialect=dialect)
+        if not any(one.type == Cluster.type_name and one.id == cluster for one in world):
+            world.append(self._omni.get(Cluster, cluster))
         if dialect != "1.9":
             from omniherd.resources import ClusterStatus
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omniherd.cli.connection import Settings, connected, refuse_read_only
-from omniherd.cli.delete import delete_one
 from omniherd.cli.flags import BOOL, Duration, command, flag, option
 from omniherd.cli.names import machine_id, shown
+from omniherd.cli.template import carry_out
 from omniherd.errors import InputError, NotFound, OmniError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 _CLUSTER = "omni.sidero.dev/cluster"
-_MACHINE_SET = "omni.sidero.dev/machine-set"
-_BY_CONTROLLER = "omni.sidero.dev/managed-by-machine-set-node-controller"
 # How often a status is looked at, and for how long one that never came is waited for with `--wait 0`.
 _INTERVAL, _PATIENCE = 1.0, 10.0
 
@@ -163,94 +160,8 @@ def delete(**values: Any) -> None:
     if not dry_run:
         refuse_read_only(settings, "`cluster delete`")
     with connected(settings) as omni:
-        for phase in deletion_phases(omni, values["words"][0], disconnected=values["destroy_disconnected_machines"]):
-            for resource in phase:
-                sys.stdout.write(
-                    f"* tearing down {'(dry run) ' if dry_run else ''}{resource.type_name}({resource.id})\n"
-                )
-                if values["verbose"]:
-                    sys.stdout.write(_removal(resource))
-            sys.stdout.flush()
-            if not dry_run:
-                _destroy(omni, phase)
-
-
-def deletion_phases(omni: Omni, name: str, *, disconnected: bool) -> list[list[Resource[Any]]]:
-    """Return what a cluster's deletion tears down, one phase after the other.
-
-    What belongs to a cluster goes with it: where there is the cluster, that alone is torn down.
-
-    Args:
-        omni: The client.
-        name: The cluster.
-        disconnected: Whether machines that are away are to leave Omni.
-    """
-    from omniherd import resources
-
-    labels = {_CLUSTER: name}
-    phases: list[list[Resource[Any]]] = []
-    if disconnected:
-        links: list[Resource[Any]] = []
-        patches: list[Resource[Any]] = []
-        machines = omni.list(resources.MachineStatus, labels=f"omni.sidero.dev/disconnected,{_CLUSTER}={name}")
-        for machine in machines:
-            link = _found(omni, resources.Link, machine.id)
-            links += [] if link is None else [link]
-            patches += omni.list(resources.ConfigPatch, labels={"omni.sidero.dev/machine": machine.id})
-        if links or patches:
-            extensions: list[Resource[Any]] = [*omni.list(resources.ExtensionsConfiguration, labels=labels)]
-            phases += [extensions, links, patches]
-    cluster = _found(omni, resources.Cluster, name)
-    if cluster is not None:
-        return [*(phase for phase in phases if phase), [cluster]]
-    sets = _own(omni, resources.MachineSet, labels)
-    gone = {one.id for one in sets}
-    nodes = [
-        node for node in _own(omni, resources.MachineSetNode, labels) if node.labels.get(_MACHINE_SET, "") not in gone
-    ]
-    rest: list[Resource[Any]] = []
-    for kind in (
-        resources.ExtensionsConfiguration,
-        resources.ConfigPatch,
-        resources.KubernetesManifestGroup,
-        resources.KubernetesHealthCheck,
-    ):
-        rest += _own(omni, kind, labels)
-    return [phase for phase in (*phases, [*sets, *nodes], rest) if phase]
-
-
-def _own(omni: Omni, kind: type[Resource[Any]], labels: dict[str, str]) -> list[Resource[Any]]:
-    """Return the resources of a kind that people made."""
-    return [one for one in omni.list(kind, labels=labels) if not one.owner and _BY_CONTROLLER not in one.labels]
-
-
-def _found(omni: Omni, kind: type[Resource[Any]], ident: str) -> Resource[Any] | None:
-    try:
-        return omni.get(kind, ident)
-    except NotFound:
-        return None
-
-
-def _destroy(omni: Omni, phase: list[Resource[Any]]) -> None:
-    for resource in phase:
-        outcome = delete_one(omni, (resource.type_name, resource.namespace, resource.id), None, _say)
-        if outcome.error is not None:
-            raise outcome.error
-        sys.stdout.write(f"* destroyed {resource.type_name}({resource.id})\n")
-        sys.stdout.flush()
-
-
-def _removal(resource: Resource[Any]) -> str:
-    """Return the removal of a resource as a unified diff."""
-    from omniherd.yamlform import render_resource
-
-    # Diffs are indented by two, resources by four.
-    lines = [
-        re.sub(r"^ +", lambda found: " " * (len(found[0]) // 2), line)
-        for line in render_resource(resource).splitlines()
-    ]
-    head = f"--- {resource.type_name}({resource.namespace}/{resource.id})\n+++ /dev/null\n@@ -1,{len(lines)} +0,0 @@\n"
-    return head + "".join(f"-{line}\n" for line in lines)
+        plan = omni.templates.plan_delete(values["words"][0], disconnected=values["destroy_disconnected_machines"])
+        carry_out(omni, plan, dry_run=dry_run, verbose=values["verbose"])
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -65,7 +66,9 @@ def drift(**values: Any) -> None:
         async with client as omni:
             await follow(omni, fleet, rules, lambda found: _print(report.update(found)))
 
-    asyncio.run(run())
+    # Ctrl-C is how a watch ends.
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run())
 
 
 class Reporter:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omniherd.cli.connection import Settings, connected, refuse_read_only
-from omniherd.cli.failures import os_text, rpc_text
+from omniherd.cli.failures import os_text, rpc_text, wrapped
 from omniherd.cli.flags import Choice, Duration, command, flag, option
-from omniherd.errors import InputError, OmniError
+from omniherd.errors import InputError, NotFound, OmniError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -207,8 +207,12 @@ def export(**values: Any) -> None:
     """Write the template of a cluster that exists."""
     settings = Settings(values)
     output: str = values["output"]
+    name: str = values["cluster"]
     with connected(settings) as omni, _telling():
-        template = omni.templates.export(values["cluster"], include_kernel_args=values["include_kernel_args"])
+        try:
+            template = omni.templates.export(name, include_kernel_args=values["include_kernel_args"])
+        except NotFound as error:
+            raise wrapped(error, f'error getting cluster "{name}"') from error
     text = template.to_yaml()
     if not output:
         sys.stdout.write(text)

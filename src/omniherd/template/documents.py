@@ -277,6 +277,8 @@ def syntax_text(error: YAMLError, source: Source) -> str:
         return f"yaml: offset {position}: {what}"
     kind = type(cause).__name__
     at = _Mark(int(mark.line), int(mark.column))
+    if "'\\t'" in problem and at == _Mark(0, 0):
+        return "yaml: while scanning for the next token at line 1: found character that cannot start any token"
     if "'\\t'" in problem:
         return f"yaml: {source.scalar_before(at.line)}{at.text(kind)}: {_TAB}"
     if ("<stream end>" in problem or problem.endswith("expected ':'")) and at.column and source.ends_at(at.line):
@@ -287,6 +289,8 @@ def syntax_text(error: YAMLError, source: Source) -> str:
     context: str = getattr(cause, "context", None) or ""
     context_mark: Any = getattr(cause, "context_mark", None)
     start = at if context_mark is None else _Mark(int(context_mark.line), int(context_mark.column))
+    if context == "while scanning a directive" and problem.startswith("expected alphabetic"):
+        problem = "could not find expected directive name"
     if problem.startswith("expected <block end>"):
         problem = "did not find expected " + ("key" if "mapping" in context else "'-' indicator")
     for pattern, words in _PROBLEMS:

@@ -82,14 +82,21 @@ class Fleet:
         """
         found = [problem for one in self.templates for problem in one.problems(strict=strict)]
         clusters: dict[str, str] = {}
+        machines: dict[str, str] = {}
         for template in self.templates:
+            name = ""
             for document in template.documents:
                 if isinstance(document, models.Cluster):
-                    place = document.place("name")
-                    other = clusters.setdefault(document.name, template.name)
+                    name = document.name
+                    other = clusters.setdefault(name, template.name)
                     if other != template.name:
-                        text = f'cluster "{document.name}" stands in {other} too'
-                        found.append(Problem(text, place.file or template.name, place.line, place.column))
+                        found.append(_at(document, "name", f'cluster "{name}" stands in {other} too', template))
+            for document in template.documents:
+                for machine in document.machines if isinstance(document, models.MachineSet) else ():
+                    other = machines.setdefault(machine, name)
+                    if other != name:
+                        text = f'machine "{machine}" is in cluster "{other}" too'
+                        found.append(_at(document, "machines", text, template))
         seen: dict[tuple[str, str, str], str] = {}
         for one in self.resources:
             resource = one.resource
@@ -148,6 +155,11 @@ def read_fleet(
             allowed = Path(name).parent if allowed_dir is None else allowed_dir
             reading.look_at([name], allowed, given=True)
     return reading.fleet()
+
+
+def _at(element: models.Element, key: str, text: str, template: Template) -> Problem:
+    place = element.place(key)
+    return Problem(text, place.file or template.name, place.line, place.column)
 
 
 def _hidden(path: str, folder: str) -> bool:
