@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from omniherd._async.client import AsyncEdit as AsyncEdit
     from omniherd._async.client import AsyncOmni as AsyncOmni
     from omniherd._async.client import AsyncStream as AsyncStream
+    from omniherd._async.controller import AsyncController as AsyncController
+    from omniherd._async.controller import AsyncRun as AsyncRun
     from omniherd._async.login import AsyncLogin as AsyncLogin
     from omniherd._async.watch import AsyncWatch as AsyncWatch
+    from omniherd._core.controller import controller as controller
     from omniherd._core.deleting import DeleteResult as DeleteResult
     from omniherd._core.retry import RetryPolicy as RetryPolicy
     from omniherd._core.watch import Event as Event
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from omniherd._sync.client import Edit as Edit
     from omniherd._sync.client import Omni as Omni
     from omniherd._sync.client import Stream as Stream
+    from omniherd._sync.controller import Controller as Controller
+    from omniherd._sync.controller import Run as Run
     from omniherd._sync.login import Login as Login
     from omniherd._sync.watch import Watch as Watch
     from omniherd.errors import OmniError as OmniError
@@ -45,12 +50,15 @@ if TYPE_CHECKING:
 # nothing, and the command line's --help never loads gRPC.
 _HOMES = {
     "AsyncCache": "omniherd._async.cache",
+    "AsyncController": "omniherd._async.controller",
     "AsyncEdit": "omniherd._async.client",
     "AsyncLogin": "omniherd._async.login",
     "AsyncOmni": "omniherd._async.client",
+    "AsyncRun": "omniherd._async.controller",
     "AsyncStream": "omniherd._async.client",
     "AsyncWatch": "omniherd._async.watch",
     "Cache": "omniherd._sync.cache",
+    "Controller": "omniherd._sync.controller",
     "DeleteResult": "omniherd._core.deleting",
     "Edit": "omniherd._sync.client",
     "Event": "omniherd._core.watch",
@@ -62,21 +70,26 @@ _HOMES = {
     "Phase": "omniherd.resource",
     "Resource": "omniherd.resource",
     "RetryPolicy": "omniherd._core.retry",
+    "Run": "omniherd._sync.controller",
     "Selector": "omniherd.selectors",
     "Stream": "omniherd._sync.client",
     "Watch": "omniherd._sync.watch",
+    "controller": "omniherd._core.controller",
     "label": "omniherd.selectors",
     "resource_class": "omniherd.resource",
 }
 
 __all__ = [
     "AsyncCache",
+    "AsyncController",
     "AsyncEdit",
     "AsyncLogin",
     "AsyncOmni",
+    "AsyncRun",
     "AsyncStream",
     "AsyncWatch",
     "Cache",
+    "Controller",
     "DeleteResult",
     "Edit",
     "Event",
@@ -88,10 +101,12 @@ __all__ = [
     "Phase",
     "Resource",
     "RetryPolicy",
+    "Run",
     "Selector",
     "Stream",
     "Watch",
     "__version__",
+    "controller",
     "label",
     "resource_class",
 ]

@@ -37,6 +37,7 @@ EXPECTED = {
         "omni.sidero.dev/cores > 8        -> 3 machines",
         "reserved 3 of 3 free machines",
     ],
+    "machine_counter": ["edge-lab: 2 machines", "prod: 5 machines", "staging: 2 machines"],
     "version_tracking": [": ['site = lab']", ": ['site = lab', 'gpu = b200']"],
     "create_and_update": [
         "created version 1",

@@ -96,6 +96,11 @@ class AsyncCache(Generic[R]):
     # --- how it stands --------------------------------------------------------------------------------------------
 
     @property
+    def complete(self) -> bool:
+        """Whether everything that existed was in it once; from then on it is at worst out of date."""
+        return self._complete
+
+    @property
     def synced(self) -> bool:
         """Whether it holds what the server has, as far as anybody can know: it is complete and a stream stands."""
         return self._complete and not self._closed and self._watch.stale_since is None
@@ -220,6 +225,10 @@ class AsyncCache(Generic[R]):
                 )
             await self._bell.wait(seen, left)
 
+    def wake(self) -> None:
+        """Let everybody who waits in `wait_until` look again, for conditions that hang on something else, too."""
+        self._bell.ring()
+
     # --- telling --------------------------------------------------------------------------------------------------
 
     def subscribe(self, handler: Callable[[Event[R]], object]) -> AsyncSubscription[R]:
@@ -269,7 +278,7 @@ class AsyncCache(Generic[R]):
         if timeout == 0:
             return self
         try:
-            await self.wait_until(lambda cache: cache._complete, timeout)  # noqa: SLF001 - it is the cache's own
+            await self.wait_until(lambda cache: cache.complete, timeout)
         except BaseException:
             await self.close()
             raise
