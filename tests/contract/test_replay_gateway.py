@@ -15,7 +15,6 @@ from omniherd.signing import sign_headers
 # (scenario, step) -> why the emulator differs.
 EXCEPTIONS = {
     ("http-gateway", 27): "debug pages are not emulated",
-    ("http-gateway-forms", 74): "OIDC is not emulated",
     ("http-gateway", 28): "the proxy for exposed services is not emulated",
 }
 SIGNATURE = ("x-sidero-timestamp", "x-sidero-payload", "x-sidero-signature")

@@ -20,10 +20,10 @@ from omniherd.errors import (
     APIError,
     ConfigError,
     CredentialError,
+    InvalidArgument,
     OmniError,
     PermissionDenied,
     Unauthenticated,
-    Unimplemented,
     UnknownError,
     WaitTimeout,
 )
@@ -271,11 +271,26 @@ def test_a_plain_key(admin):
     assert len(base64.urlsafe_b64decode(told.public_key_id)) == 32
 
 
-def test_confirming_takes_an_identity_providers_token(admin):
+def test_confirming_takes_an_identity_providers_token(admin, emulator):
+    key = PGPKey.generate("", "", ME, 3600)
+    admin.auth.register_public_key(key, ME)
     with pytest.raises(UnknownError, match="missing verified email"):
-        admin.auth.confirm("ab", "")
-    with pytest.raises(Unauthenticated, match="invalid jwt"):
-        admin.auth.confirm("ab", "no.token")
+        admin.auth.confirm(key.fingerprint, "")
+    for token in ("no.token", emulator.identity_token(ME)[:-8] + "AAAAAAAA"):
+        with pytest.raises(Unauthenticated, match="invalid jwt"):
+            admin.auth.confirm(key.fingerprint, token)
+    with pytest.raises(InvalidArgument, match="public key id is required"):
+        admin.auth.confirm("", emulator.identity_token(ME))
+    with pytest.raises(PermissionDenied, match=r'"svc-nobody@example\.com" is not authorized for this instance'):
+        admin.auth.confirm(key.fingerprint, emulator.identity_token("svc-nobody@example.com"))
+    with pytest.raises(PermissionDenied):
+        admin.auth.confirm("ab", emulator.identity_token(ME))
+    admin.management.create_user("svc-other@example.com", "Reader")
+    with pytest.raises(UnknownError, match="public key <> id mismatch"):
+        admin.auth.confirm(key.fingerprint, emulator.identity_token("svc-other@example.com"))
+    admin.auth.confirm(key.fingerprint, emulator.identity_token(ME))
+    with Omni.connect(emulator.endpoint, signer=key) as mine:
+        assert mine.get("currentusers", "current").spec.identity == ME
 
 
 def test_keys_that_live_too_long(admin):
@@ -316,8 +331,8 @@ def test_a_kubernetes_clients_login():
         assert server.faults == []
 
 
-def test_a_server_without_oidc(admin):
-    with pytest.raises(Unimplemented):
+def test_a_login_that_nobody_waits_for(admin):
+    with pytest.raises(PermissionDenied, match="request not found"):
         admin.oidc.authenticate("r")
 
 

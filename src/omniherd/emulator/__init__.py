@@ -120,6 +120,7 @@ class Emulator:
         from omniherd.emulator.eula import EULA, behind_eula
         from omniherd.emulator.faults import Faults
         from omniherd.emulator.management_service import ManagementService
+        from omniherd.emulator.oidc import OIDCProvider
         from omniherd.emulator.policies import Policies
         from omniherd.emulator.providers import ProviderRules
         from omniherd.emulator.resources_api import ResourceService
@@ -178,11 +179,13 @@ class Emulator:
         rules = Rules(any_type=any_type)
         validators = Validators(self.store)
         policies = Policies(self.store)
+        policies = Policies(self.store)
         state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual, policies=policies)
         accounts = Accounts(self.store, self._keyring, validators)
-        management = ManagementService(self.store, accounts, account, lambda: self.endpoint)
+        management = ManagementService(self.store, accounts, account, lambda: self.endpoint, lambda: self.web_endpoint)
         auth = AuthService(self.store, self._keyring, lambda: self.web_endpoint)
-        methods = {**state.methods(), **management.methods(), **auth.methods()}
+        oidc = OIDCProvider(self.store, policies, self._keyring.tokens, lambda: self.web_endpoint)
+        methods = {**state.methods(), **management.methods(), **auth.methods(), **oidc.methods()}
         audit = AuditLog(self.store)
         self._machines: Machines = Machines(self.store, policies, audit)
         machine_calls = MachineCalls(self.store, self._machines, audit)
@@ -208,7 +211,7 @@ class Emulator:
         self._server: Server = Server(
             methods, self._keyring, host, 0 if single_port else port, inner, faults=self.faults, talos=talos
         )
-        site = Site(self._server, self.store, auth, hosted=not resource_service)
+        site = Site(self._server, self.store, auth, oidc, hosted=not resource_service)
         self._single_port = single_port
         self._front: Front = Front(
             site.answer,
@@ -325,6 +328,14 @@ class Emulator:
         if not self._machines.log.has(machine):
             raise InputError(f"the emulator has no machine {machine!r}")
         self._machines.log.add(machine, text)
+
+    def identity_token(self, email: str) -> str:
+        """Return what an identity provider gives a person who has logged in there: `omni.auth.confirm` takes it.
+
+        Args:
+            email: The person's e-mail address.
+        """
+        return self._keyring.tokens.identity_token(email, self.store.now()[0])
 
     def snapshot(self) -> Snapshot:
         """Return the state as it is now, to `restore` it or to save it to a file."""

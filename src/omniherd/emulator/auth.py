@@ -21,6 +21,7 @@ from omniherd.emulator.names import (
     USER_ID_LABEL,
 )
 from omniherd.emulator.records import StateError
+from omniherd.emulator.tokens import TokenSigner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +58,16 @@ class Keyring:
 
     Args:
         store: Where the resources are.
+
+    Attributes:
+        tokens: Who signs tokens.
+        identities: Controllers of identities.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parsed: dict[str, PublicKey] = {}
+        self.tokens = TokenSigner()
         self.identities = Identities(store)
         store.observe(self.identities.handle)
 
@@ -166,6 +172,17 @@ class Keyring:
         principal = self._principal(key.fingerprint)
         self.identities.seen(principal.identity, key.fingerprint)
         return principal
+
+    def verified_email(self, token: str) -> str:
+        """Return whose token of the identity provider it is.
+
+        Raises:
+            StateError: `UNAUTHENTICATED`: it is none.
+        """
+        email = self.tokens.verified_email(token, self._store.now()[0])
+        if email is None:
+            raise StateError("UNAUTHENTICATED", "invalid jwt")
+        return email
 
     def _lookup(self, fingerprint: str) -> PublicKey | None:
         stored = self._store.find("default", PUBLIC_KEY, fingerprint)

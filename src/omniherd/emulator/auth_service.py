@@ -116,10 +116,13 @@ class AuthService:
         finally:
             subscription.close()
 
-    async def confirm(self, call: Incoming, _request: Any) -> bytes:
-        """Answer ConfirmPublicKey: it takes the token of a login, and nobody logs in here by one."""
-        call.refuse_token()
-        raise StateError("UNKNOWN", "unauthenticated: missing verified email")
+    async def confirm(self, call: Incoming, request: Any) -> bytes:
+        """Answer ConfirmPublicKey: it takes the token of an identity provider, whoever signed the call."""
+        email = call.verified_email()
+        if not email:
+            raise StateError("UNKNOWN", "unauthenticated: missing verified email")
+        self.confirm_key(request.public_key_id, email)
+        return b""
 
     def confirm_key(self, public_key_id: str, email: str) -> None:
         """Confirm a key as a person who has proved to be one, as the login page does it.

@@ -43,13 +43,22 @@ class ManagementService:
         accounts: The calls for service accounts and users.
         account: Name of the instance.
         endpoint: The server's address, without a slash at its end.
+        pages: The address of its pages, where Kubernetes clients log in.
     """
 
-    def __init__(self, store: Store, accounts: Accounts, account: str, endpoint: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        account: str,
+        endpoint: Callable[[], str],
+        pages: Callable[[], str],
+    ) -> None:
         self._store = store
         self._accounts = accounts
         self._account = account
         self._endpoint = endpoint
+        self._pages = pages
 
     def methods(self) -> dict[str, Method]:
         """Return what answers, by path."""
@@ -125,7 +134,7 @@ class ManagementService:
         arguments = [
             "oidc-login",
             "get-token",
-            f"--oidc-issuer-url={self._endpoint()}/oidc",
+            f"--oidc-issuer-url={self._pages()}/oidc",
             "--oidc-client-id=native",
             f"--oidc-extra-scope=cluster:{cluster}",
         ]

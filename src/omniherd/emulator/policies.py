@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
     from omniherd.emulator.store import Store
 
-__all__ = ["POLICY", "POLICY_ID", "Policies", "evaluate", "judge_policy"]
+__all__ = ["MASTERS", "POLICY", "POLICY_ID", "Policies", "evaluate", "judge_policy"]
 
 POLICY = "AccessPolicies.omni.sidero.dev"
 POLICY_ID = "access-policy"
+MASTERS = "system:masters"
+"""The group of Kubernetes whose members may do everything; Operators are in it."""
 _IDENTITY = "Identities.omni.sidero.dev"
 _GROUP = "group/"
 _PATTERN = "syntax error in pattern"
@@ -136,15 +138,29 @@ class Policies:
             principal: The caller.
             cluster: Id of the cluster.
         """
-        stored = self._store.find("default", POLICY, POLICY_ID)
-        identity = self._store.find("default", _IDENTITY, principal.identity)
-        if stored is None or identity is None:
-            return principal.role, False
-        try:
-            verdict = evaluate(stored.decode(), principal.identity, identity.labels, cluster)
-        except PolicyFault:
-            return principal.role, False
+        verdict = self._verdict(principal.identity, cluster)
         return max(principal.role, verdict.role, key=rank), verdict.everywhere
+
+    def groups(self, identity: str, cluster: str) -> list[str]:
+        """Return the groups of Kubernetes that the policy gives somebody on a cluster.
+
+        Args:
+            identity: Who.
+            cluster: Id of the cluster.
+        """
+        verdict = self._verdict(identity, cluster)
+        return [*verdict.groups, *([MASTERS] if rank(verdict.role) >= rank("Operator") else [])]
+
+    def _verdict(self, identity: str, cluster: str) -> Verdict:
+        """Return what the policy says; one that is not there, or faulty, says nothing."""
+        stored = self._store.find("default", POLICY, POLICY_ID)
+        found = self._store.find("default", _IDENTITY, identity)
+        if stored is None or found is None:
+            return Verdict()
+        try:
+            return evaluate(stored.decode(), identity, found.labels, cluster)
+        except PolicyFault:
+            return Verdict()
 
 
 # --- what it may say --------------------------------------------------------------------------------------------------

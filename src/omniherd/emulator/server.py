@@ -122,7 +122,7 @@ class Incoming:
         """
         if self._principal is None:
             self._principal = self._keyring.authenticate(self.path, self.metadata)
-            self.refuse_token()
+            self.verified_email()
         return self._principal
 
     def admit(self) -> None:
@@ -141,14 +141,14 @@ class Incoming:
         """Return what the call can wait for."""
         return Bell(self._bells)
 
-    def refuse_token(self) -> None:
-        """Refuse a bearer token: the emulator issued none.
+    def verified_email(self) -> str:
+        """Return whose bearer token came with the call, empty for none.
 
         Raises:
-            StateError: `UNAUTHENTICATED`.
+            StateError: `UNAUTHENTICATED`: it is no token of the identity provider.
         """
-        if (self.header("authorization") or "").lower().startswith("bearer "):
-            raise StateError("UNAUTHENTICATED", "invalid jwt")
+        kind, _, token = (self.header("authorization") or "").partition(" ")
+        return self._keyring.verified_email(token) if kind.lower() == "bearer" else ""
 
     def header(self, name: str) -> str | None:
         """Return the first value of a metadata key, None when it was not sent."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from omniherd.emulator.oidc import LOGIN
 from omniherd.emulator.resources_api.hosted import PREFIX as RESOURCES
 from omniherd.emulator.web.gateway import Gateway
 from omniherd.emulator.web.http import Answer
 from omniherd.emulator.web.login import LoginPage
+from omniherd.emulator.web.oidc_pages import OIDCPages
 from omniherd.emulator.web.pages import STYLE, page
 
 if TYPE_CHECKING:
     from omniherd.emulator.auth_service import AuthService
+    from omniherd.emulator.oidc import OIDCProvider
     from omniherd.emulator.server import Server
     from omniherd.emulator.store import Store
     from omniherd.emulator.web.http import Request
@@ -31,12 +34,16 @@ class Site:
         server: What answers the gateway's calls.
         store: The state.
         auth: What confirms keys.
+        oidc: What Kubernetes clients log in at.
         hosted: Whether ResourceService is refused as the hosted service does.
     """
 
-    def __init__(self, server: Server, store: Store, auth: AuthService, *, hosted: bool = False) -> None:
+    def __init__(
+        self, server: Server, store: Store, auth: AuthService, oidc: OIDCProvider, *, hosted: bool = False
+    ) -> None:
         self._gateway = Gateway(server)
         self._login = LoginPage(store, auth)
+        self._oidc = OIDCPages(store, oidc)
         self._hosted = hosted
 
     async def answer(self, request: Request) -> Answer:
@@ -50,8 +57,13 @@ class Site:
             if request.method in _READS:
                 return Answer()
             return Answer(405, _TEXT, b"Method not allowed\n")
-        if path == "/authenticate" and (request.method in _READS or request.method == "POST"):
-            return _foreign(request) or await self._login.answer(request)
+        if path == "/oidc" or path.startswith("/oidc/"):
+            return await self._oidc.answer(request)
+        if request.method in _READS or request.method == "POST":
+            if path == "/authenticate":
+                return _foreign(request) or await self._login.answer(request)
+            if path.startswith(LOGIN):
+                return _foreign(request) or await self._oidc.log_in(request)
         return self._front(request)
 
     @staticmethod
