@@ -30,8 +30,10 @@ READING = {
     "cluster template render",
     "cluster template status",
     "cluster template validate",
+    "drift",
     "docs",
     "emulator",
+    "export",
     "get",
     "infraprovider list",
     "jointoken kernel-args",
@@ -240,7 +242,17 @@ def test_a_dry_run_may_be_read_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cluster-locked" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["config", "new"], ["kubeconfig", "-c", "prod"], ["talosconfig"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["config", "new"],
+        ["kubeconfig", "-c", "prod"],
+        ["talosconfig"],
+        ["docs", "."],
+        ["support", "-c", "prod"],
+        ["media", "download", "x", "--output", "images"],
+    ],
+)
 def test_what_writes_files_has_no_dry_run(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert run([*words, "--dry-run"]) == 1

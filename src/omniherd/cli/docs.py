@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["docs", "pages"]
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="DIRECTORY")
 def docs(**values: Any) -> None:
     """Write the help of every command to the file cli.md of a directory."""

@@ -100,7 +100,8 @@ def _find(words: list[str]) -> tuple[Entry, str, list[str]]:
             continue
         child = node.find(word)
         if child is None:
-            return node, path, [*rest, word]
+            # A group that is a command as well takes all of them, any other names the first.
+            return node, path, [*rest, word, *(words[position:] if node.module else ())]
         node, path = child, f"{path} {child.name}"
         valued = valued.union(child.valued)
     return node, path, rest

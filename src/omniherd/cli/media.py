@@ -190,7 +190,7 @@ def preset_rows(presets: Sequence[Resource[Any]]) -> list[tuple[str, ...]]:
 # --- downloads --------------------------------------------------------------------------------------------------------
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="PRESET")
 @option("--arch", default=None, metavar="NAME", help="amd64 or arm64, instead of the preset's")
 @_EMBEDDED
@@ -227,7 +227,7 @@ def download(**values: Any) -> None:
         _fetch(omni, recipe, target, pxe=values["format"] == "pxe")
 
 
-@command(minimum=1, maximum=1)
+@command(dry_run=False, minimum=1, maximum=1)
 @click.argument("words", nargs=-1, metavar="NAME")
 @option("--arch", default="amd64", metavar="NAME", help="amd64 or arm64")
 @_EXTENSIONS

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["error_table", "support"]
 
 
-@command(required=("cluster",))
+@command(dry_run=False, required=("cluster",))
 @option("-c", "--cluster", metavar="NAME", help="the cluster")
 @option("-O", "--output", default="support.zip", metavar="FILE", help="the file, support.zip by default")
 @flag("-v", "--verbose", help="say what is being gathered")
