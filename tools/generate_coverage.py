@@ -24,8 +24,6 @@ PARTS = {
     "/omni.resources.ResourceService/Controllers": "answers UNIMPLEMENTED, as the real server",
     "/omni.resources.ResourceService/DependencyGraph": "answers UNIMPLEMENTED, as the real server",
     "GetSupportBundle": "no encryption; of the machines a dozen types of Talos' resources",
-    "MachinePowerOn": "refusals only",
-    "MachinePowerOff": "refusals only",
     "CreateSchematic": "other image factories; the image of an overlay is that of its name",
     "CreateSchematicFromRaw": "some texts of what does not fit",
     "ValidateJSONSchema": "`unevaluated…`, dynamic and remote references, which are refused",
@@ -43,6 +41,8 @@ PARTS = {
 NOTES = {
     "GetBootAssetURL": "as servers from 1.10 on; v1.9.3 does not have it",
     "ImageList": "always empty, as the recorded machines showed it",
+    "MachinePowerOff": "where the fleet stands still, Omni never finds out",
+    "MachinePowerOn": "a static infra provider is told; without one refused, as on a server",
     "KubernetesSyncManifests": "there is never anything to do: nothing is out of step in the emulated clusters",
 }
 _CLOSED = "refused to everybody: Omni gives nobody the role `os:admin` for it"

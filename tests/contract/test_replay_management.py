@@ -205,13 +205,6 @@ def test_checks_before_an_upgrade_agree_with_the_record_of_machines(player, vers
             "FAILED_PRECONDITION",
             "machine is not managed by a static infra provider, power on the machine manually",
         ),
-        (
-            "MachinePowerOff",
-            True,
-            {},
-            "UNIMPLEMENTED",
-            "/management.ManagementService/MachinePowerOff: the emulator does not switch machines",
-        ),
     ],
 )
 def test_calls_about_a_machine_that_is_there(fleet, name, free, request_, code, text):

@@ -268,3 +268,65 @@ def test_a_token_is_forgotten_once(spare):
     omni.management.reset_node_unique_token(id_)
     with pytest.raises(UnknownError, match="NodeUniqueTokens"):
         omni.management.reset_node_unique_token(id_)
+
+
+@pytest.mark.parametrize("by_talos", [False, True])
+def test_a_machine_that_is_shut_down_waits_for_its_button(by_talos):
+    with Emulator() as emulator, emulator.connect() as omni:
+        id_ = omni.machines.find("ams-worker-1").id
+        talos = omni.talos("staging", nodes=id_)
+        if by_talos:
+            talos.call("Shutdown")
+        else:
+            omni.management.power_off(id_)
+        with pytest.raises(Unavailable, match="i/o timeout"):
+            talos.call("Version")
+        with pytest.raises(Unavailable, match="failed to shutdown machine"):
+            omni.management.power_off(id_)
+        with pytest.raises(FailedPrecondition, match="power on the machine manually"):
+            omni.management.power_on(id_)
+        emulator.power_on(id_)
+        assert talos.version()[0].error is None
+        with pytest.raises(InputError, match="no machine"):
+            emulator.power_on("nope")
+
+
+def test_a_static_provider_is_told_to_switch():
+    label = {"omni.sidero.dev/infra-provider-id": "metal"}
+    with Emulator() as emulator, emulator.connect() as omni:
+        id_, store = omni.machines.find("spare-1").id, emulator.store
+        store.modify("default", "Links.omni.sidero.dev", id_, labels=label)
+        with pytest.raises(FailedPrecondition, match="failed to get infra provider status"):
+            omni.management.power_on(id_)
+        static = {"omni.sidero.dev/is-static-infra-provider": ""}
+        store.put("InfraProviderStatuses.omni.sidero.dev", "metal", {"name": "metal"}, labels=static)
+        with pytest.raises(FailedPrecondition, match="infra machine config not found"):
+            omni.management.power_off(id_)
+        config = "InfraMachineConfigs.omni.sidero.dev"
+        store.put(config, id_, {})
+        with pytest.raises(UnknownError, match="not accepted yet, cannot set"):
+            omni.management.power_off(id_)
+        store.put(config, id_, {"acceptance_status": "ACCEPTED"})
+        omni.management.power_off(id_)
+        assert store.get("default", config, id_).decode().power_off_request_id
+        omni.management.power_on(id_)
+        assert not store.get("default", config, id_).decode().power_off_request_id
+
+
+def test_living_machines_answer_as_their_life_is():
+    with Emulator(machines=1, speed=0) as emulator, emulator.connect() as omni:
+        emulator.fleet.step(5)
+        (id_,) = emulator.fleet.machines
+        assert omni.talos(nodes=id_).call("Version")[0].error is None
+        emulator.fleet.disconnect(id_)
+        with pytest.raises(Unavailable, match="i/o timeout"):
+            omni.talos(nodes=id_).call("Version")
+        assert omni.get(MachineStatus, id_).spec.connected
+        emulator.fleet.reconnect(id_)
+        assert omni.talos(nodes=id_).call("Version")[0].error is None
+        omni.management.power_off(id_)
+        emulator.fleet.step(300)
+        assert not omni.get(MachineStatus, id_).spec.connected
+        emulator.power_on(id_)
+        emulator.fleet.step(60)
+        assert omni.talos(nodes=id_).call("Version")[0].error is None

@@ -129,6 +129,7 @@ class Emulator:
         from omniherd.emulator.services.audit_log import AuditLog
         from omniherd.emulator.services.clusters import ClusterCalls
         from omniherd.emulator.services.machines import MachineCalls
+        from omniherd.emulator.services.power import PowerCalls
         from omniherd.emulator.services.schematics import SchematicCalls
         from omniherd.emulator.services.support_bundle import SupportBundle
         from omniherd.emulator.state_service import StateService
@@ -179,7 +180,6 @@ class Emulator:
         rules = Rules(any_type=any_type)
         validators = Validators(self.store)
         policies = Policies(self.store)
-        policies = Policies(self.store)
         state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual, policies=policies)
         accounts = Accounts(self.store, self._keyring, validators)
         management = ManagementService(self.store, accounts, account, lambda: self.endpoint, lambda: self.web_endpoint)
@@ -188,9 +188,11 @@ class Emulator:
         methods = {**state.methods(), **management.methods(), **auth.methods(), **oidc.methods()}
         audit = AuditLog(self.store)
         self._machines: Machines = Machines(self.store, policies, audit)
+        self._machines.running.living = self._fleet
         machine_calls = MachineCalls(self.store, self._machines, audit)
         bundle = SupportBundle(self.store, self._machines)
-        for part in (machine_calls, ClusterCalls(self.store), SchematicCalls(self.store), bundle):
+        power = PowerCalls(self.store, self._machines, audit)
+        for part in (machine_calls, power, ClusterCalls(self.store), SchematicCalls(self.store), bundle):
             methods.update(part.methods())
         methods = {**audit.watching(methods), **audit.methods()}
         methods.update(ResourceService(self.store, methods, validators).methods())
@@ -336,6 +338,20 @@ class Emulator:
             email: The person's e-mail address.
         """
         return self._keyring.tokens.identity_token(email, self.store.now()[0])
+
+    def power_on(self, machine: str) -> None:
+        """Press the button of a machine that was shut down.
+
+        Args:
+            machine: Id of the machine.
+
+        Raises:
+            InputError: There is no such machine.
+        """
+        node = self._machines.nodes.node(machine)
+        if node is None:
+            raise InputError(f"the emulator has no machine {machine!r}")
+        self._machines.running.power_on(node)
 
     def snapshot(self) -> Snapshot:
         """Return the state as it is now, to `restore` it or to save it to a file."""

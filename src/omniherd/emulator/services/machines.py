@@ -1,4 +1,4 @@
-"""The management calls about single machines: logs, maintenance, power, tokens."""
+"""The management calls about single machines: logs, maintenance, tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, missing_here, require
+from omniherd.emulator.services.guards import PREFIX, require
 from omniherd.emulator.services.maintenance import Maintenance
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ __all__ = ["MachineCalls"]
 
 _O = ".omni.sidero.dev"
 _STATUSES = "MachineStatuses" + _O
-_LINKS = "Links" + _O
 _TOKENS = "NodeUniqueTokenStatuses" + _O
-_PROVIDER = "omni.sidero.dev/infra-provider-id"
 _INSTALL, _UPGRADE = 1, 2
 _NO_TOKEN = 3  # NodeUniqueTokenStatusSpec.NONE
 
@@ -48,8 +46,6 @@ class MachineCalls:
             PREFIX + "MachineLogs": self.logs,
             PREFIX + "MaintenanceUpgrade": self.maintenance_upgrade,
             PREFIX + "MaintenanceLifecycle": self.maintenance_lifecycle,
-            PREFIX + "MachinePowerOn": self.power_on,
-            PREFIX + "MachinePowerOff": self.power_off,
             PREFIX + "ResetNodeUniqueToken": self.reset_token,
         }
 
@@ -98,23 +94,6 @@ class MachineCalls:
         for line in lines:
             await send(response(message=line).SerializeToString())
 
-    async def power_on(self, call: Incoming, request: Any) -> bytes:
-        """Answer MachinePowerOn, as far as its refusals go."""
-        _named(request.machine_id)
-        require(call)
-        machine = self._link(request.machine_id)
-        if _PROVIDER not in machine.labels:
-            text = "machine is not managed by a static infra provider, power on the machine manually"
-            raise StateError("FAILED_PRECONDITION", text)
-        raise missing_here(call, "switch machines")
-
-    async def power_off(self, call: Incoming, request: Any) -> bytes:
-        """Answer MachinePowerOff, as far as its refusals go."""
-        _named(request.machine_id)
-        require(call)
-        self._link(request.machine_id)
-        raise missing_here(call, "switch machines")
-
     async def reset_token(self, call: Incoming, request: Any) -> bytes:
         """Answer ResetNodeUniqueToken: the machine has none from then on, until it joins again."""
         require(call)
@@ -128,12 +107,6 @@ class MachineCalls:
                 raise StateError("UNKNOWN", text)
             self._store.put(_TOKENS, request.id, {"state": _NO_TOKEN}, owner=status.owner)
         return b""
-
-    def _link(self, name: str) -> Stored:
-        link = self._store.find("default", _LINKS, name)
-        if link is None:
-            raise StateError("NOT_FOUND", "machine not found")
-        return link
 
     def _in_maintenance(self, name: str) -> Stored:
         machine = self._store.find("default", _STATUSES, name)

@@ -85,7 +85,7 @@ class Maintenance:
             StateError: `UNAVAILABLE`: the machine is away.
         """
         self._audit.talos_access(call, "machine.MachineService/Upgrade", "", machine.id)
-        node = self._reached(machine)
+        node = self._reached(machine, "failed to upgrade machine: rpc error: code = Unavailable desc =")
         self._machines.log.add(node.id, f"[talos] upgrade request received: {self._image(machine, version)}")
         self._boot(node, version)
 
@@ -116,7 +116,7 @@ class Maintenance:
         image = self._image(machine, version)
         yield f"[omni] pulling installer image {image}"
         self._audit.talos_access(call, "machine.ImageService/Pull", "", machine.id)
-        node = self._reached(machine)
+        node = self._reached(machine, "failed to pull installer image:")
         yield f"[omni] installer image pulled: {image}@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
         method = "Install" if disk else "Upgrade"
         self._audit.talos_access(call, f"machine.LifecycleService/{method}", "", machine.id)
@@ -128,11 +128,14 @@ class Maintenance:
         self._audit.talos_access(call, "machine.MachineService/Reboot", "", machine.id)
         self._boot(node, version)
 
-    def _reached(self, machine: Stored) -> Node:
+    def _reached(self, machine: Stored, failed: str) -> Node:
         node = self._machines.nodes.node(machine.id)
         if node is None:
             raise StateError("NOT_FOUND", "machine not found")
-        self._machines.running.check(node)
+        try:
+            self._machines.running.check(node)
+        except StateError as error:
+            raise StateError(error.code, f"{failed} {error.message}") from None
         return node
 
     def _boot(self, node: Node, version: str) -> None:

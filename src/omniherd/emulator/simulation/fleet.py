@@ -154,6 +154,17 @@ class Fleet:
         with self._world.store.lock:
             self._connection.find(self._machine(machine))
 
+    def is_away(self, machine: str) -> bool:
+        """Tell whether a machine is cut off, seen by the server or not.
+
+        Args:
+            machine: Its id.
+
+        Raises:
+            InputError: The fleet has no such machine.
+        """
+        return self._machine(machine).away
+
     def stall_upgrade(self, machine: str) -> None:
         """Let upgrades of a machine hang: of Talos in its reboot, of Kubernetes in the restart of what runs on it.
 

@@ -57,6 +57,7 @@ class MachineAPI:
             "NetworkDeviceStats": self.network,
             "Processes": lambda node, _: {"processes": processes.processes(node, self.uptime(node))},
             "Reboot": self.reboot,
+            "Shutdown": self.shut_down,
             "ServiceList": self.services,
             "ServiceRestart": self.restart_service,
             "Stats": self.stats,
@@ -103,6 +104,11 @@ class MachineAPI:
     def reboot(self, node: Node, _request: Any) -> Fields:
         """Answer Reboot: the machine is away for a while."""
         self._running.reboot(node)
+        return {}
+
+    def shut_down(self, node: Node, _request: Any) -> Fields:
+        """Answer Shutdown: the machine is away until somebody switches it on."""
+        self._running.shut_down(node)
         return {}
 
     def time(self, _node: Node, request: Any) -> Fields:

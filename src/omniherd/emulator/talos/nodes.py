@@ -21,6 +21,7 @@ _IDENTITIES = "ClusterMachineIdentities" + _O
 _STATUSES = "MachineStatuses" + _O
 _MEMBERS = "ClusterMachines" + _O
 _ENDPOINTS = "ClusterEndpoints" + _O
+_REBOOTING = 7  # ClusterMachineStatusSpec.REBOOTING
 _MISSING = "node not found, cannot resolve its management address"
 
 
@@ -40,6 +41,7 @@ class Node:
         status: The spec of its MachineStatuses resource.
         identity: The id that it has as a member of its cluster; empty for a free machine.
         kubernetes: The Kubernetes version of its cluster; empty for a free machine.
+        rebooting: Whether Omni sees it reboot.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Node:
     status: Any
     identity: str = ""
     kubernetes: str = ""
+    rebooting: bool = False
 
     @property
     def version(self) -> str:
@@ -130,7 +133,12 @@ class Nodes:
             spec,
             known.node_identity if known is not None else "",
             member.decode().kubernetes_version if member is not None else "",
+            self._stage(id_) == _REBOOTING,
         )
+
+    def _stage(self, id_: str) -> int:
+        found = self._store.find("default", "ClusterMachineStatuses" + _O, id_)
+        return 0 if found is None else found.decode().stage
 
     def _identity(self, id_: str) -> Any | None:
         found = self._store.find("default", _IDENTITIES, id_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from omniherd.emulator.records import StateError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.talos.machine_log import MachineLog
     from omniherd.emulator.talos.nodes import Node
 
-__all__ = ["Machine", "Running"]
+__all__ = ["Living", "Machine", "Running"]
 
 _SECOND = 1_000_000_000
 _OUTAGE = 2 * _SECOND  # how long a recorded machine was away after a reboot
@@ -30,17 +30,40 @@ class Machine:
         booted: When it booted, in nanoseconds since 1970.
         back: When it can be reached again after a reboot, in the same.
         healthy_since: When services became healthy that were started since the boot, by service.
+        off: Whether it was switched off.
         events: What happened: kind of the message, its fields, id of the event, id of who caused it.
         listeners: Whom to tell of new events.
     """
 
     booted: int
     back: int = 0
+    off: bool = False
     healthy_since: dict[str, int] = field(default_factory=dict[str, int])
     events: list[tuple[str, dict[str, Any], str, str]] = field(
         default_factory=list[tuple[str, dict[str, Any], str, str]]
     )
     listeners: set[Callable[[], None]] = field(default_factory=set["Callable[[], None]"])
+
+
+class Living(Protocol):
+    """Machines with a life of their own, of which some are away."""
+
+    @property
+    def machines(self) -> list[str]:
+        """Their ids."""
+        ...
+
+    def is_away(self, machine: str) -> bool:
+        """Tell whether a machine is cut off."""
+        ...
+
+    def disconnect(self, machine: str) -> None:
+        """Cut a machine off."""
+        ...
+
+    def reconnect(self, machine: str) -> None:
+        """Bring a machine back."""
+        ...
 
 
 class Running:
@@ -49,11 +72,15 @@ class Running:
     Args:
         clock: Nanoseconds since 1970.
         log: Where machines write.
+
+    Attributes:
+        living: Those with a life of their own; None for none.
     """
 
     def __init__(self, clock: Clock, log: MachineLog) -> None:
         self.clock = clock
         self.log = log
+        self.living: Living | None = None
         self._machines: dict[str, Machine] = {}
         self._lock = threading.Lock()
 
@@ -73,9 +100,9 @@ class Running:
             StateError: `UNAVAILABLE`, as it is told through Omni.
         """
         why = ""
-        if not node.connected:
+        if not node.connected or self.machine(node).off or self._is_away(node.id):
             why = "i/o timeout"
-        elif self.machine(node).back > self.clock():
+        elif node.rebooting or self.machine(node).back > self.clock():
             why = "connect: connection refused"
         if why:
             text = f"transport: Error while dialing: dial tcp [{node.address}]:50000: {why}"
@@ -91,6 +118,30 @@ class Running:
         machine.booted, machine.back = now + _OUTAGE, now + _OUTAGE
         machine.healthy_since.clear()
         self._tell(machine, "machine.MachineStatusEvent", _status(ready=True))
+
+    def shut_down(self, node: Node) -> None:
+        """Switch a machine off. Omni finds out with time, where machines have a life of their own."""
+        machine = self.machine(node)
+        actor = str(uuid.uuid4())
+        self._tell(machine, "machine.SequenceEvent", {"sequence": "shutdown", "action": "START"}, actor=actor)
+        self.log.add(node.id, "[talos] shutdown via API received")
+        machine.off = True
+        if self.living is not None and node.id in self.living.machines:
+            self.living.disconnect(node.id)
+
+    def power_on(self, node: Node) -> None:
+        """Switch a machine on that was switched off."""
+        machine = self.machine(node)
+        machine.off = False
+        machine.booted = self.clock()
+        machine.healthy_since.clear()
+        self._tell(machine, "machine.MachineStatusEvent", _status(ready=True))
+        if self.living is not None and node.id in self.living.machines:
+            self.living.reconnect(node.id)
+
+    def _is_away(self, machine: str) -> bool:
+        living = self.living
+        return living is not None and machine in living.machines and living.is_away(machine)
 
     def restart_service(self, node: Node, service: str) -> None:
         """Restart a service of a machine."""
