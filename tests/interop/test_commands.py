@@ -74,6 +74,9 @@ SAME = [
     "talosconfig --cluster nope file",
     "cluster status prod",
     f"machine-logs {MACHINE} --log-format dmesg",
+    "jointoken r nope",
+    "media preset create p --initial-labels b=,a=c --extra-kernel-args quiet; "
+    "media download p --format pxe; media preset delete p",
     "media preset list",
     "media preset create p --extensions iscsi --initial-labels a=b; "
     "get installationmediaconfig p -o yaml; media preset list -o wide; media preset delete p",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from image_factory import IMAGE, Factory, image_factory
 
-from omniherd._core.media import check_version, image_url, local_name, matching_media, pxe_url
+from omniherd._core.media import check_version, image_url, local_name, matching_extensions, matching_media, pxe_url
 from omniherd.emulator import Emulator
 from omniherd.errors import AlreadyExists, InputError, NotFound, OmniError, Unavailable
 from omniherd.resources import InstallationMedia, JoinToken
@@ -93,6 +93,10 @@ def test_versions_that_something_asks_for() -> None:
         check_version("1.12.2", "1.12.3", "x")
     with pytest.raises(InputError, match="failed to parse"):
         check_version("new", "1.0.0", "x")
+
+
+def test_extensions_are_taken_once() -> None:
+    assert matching_extensions(["a/zfs", "a/gvisor"], ["a/", "zfs"], "1.13.5") == ["a/zfs", "a/gvisor"]
 
 
 def test_media_by_name_cloud_and_board() -> None:

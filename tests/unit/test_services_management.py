@@ -712,6 +712,7 @@ def test_labels_of_images_are_yaml():
 
     labels = {"a": "true", "b": "", "c": "é: #"}
     assert yaml.safe_load(image_labels(labels)[12]) == {"machineLabels": labels}
+    assert image_labels({"c": "", "a": "b"}) == {12: 'machineLabels:\n    a: b\n    c: ""\n'}
 
 
 def test_an_empty_time_is_none():

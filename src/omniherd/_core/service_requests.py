@@ -196,10 +196,10 @@ def image_labels(labels: Mapping[str, str]) -> dict[int, str]:
         >>> image_labels({"site": "fra"})
         {12: 'machineLabels:\n    site: fra\n'}
     """
-    import yaml
+    from omniherd.yamlform import dump
 
-    text: str = yaml.safe_dump({"machineLabels": dict(labels)}, indent=4, allow_unicode=True)
-    return {LABELS_META_KEY: text}
+    # As omnictl writes it: an image's id is the digest of what is in it, and the same labels make the same image.
+    return {LABELS_META_KEY: dump({"machineLabels": dict(labels)})}
 
 
 def texts(values: Iterable[str] | str) -> list[str]:

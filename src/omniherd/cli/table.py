@@ -214,7 +214,7 @@ ROOT = Entry(
                 ),
                 Entry("make-default", "Make a token the default", "join_tokens:make_default", aliases=("md",)),
                 Entry("omni-endpoint", "Print the URL to join by", "join_tokens:omni_endpoint", aliases=("oe",)),
-                Entry("renew", "Move a token's end", "join_tokens:renew", aliases=("r",)),
+                Entry("renew", "Move a token's end", "join_tokens:renew"),
                 Entry("revoke", "Stop accepting a token", "join_tokens:revoke", aliases=("r",)),
                 Entry("unrevoke", "Accept a token again", "join_tokens:unrevoke", aliases=("ur",)),
             ),
