@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_shell import Shell
 
-from omniherd.cli.cluster_status import Parts, healthy, tree
 from omniherd.cli.logs import log_line
 from omniherd.emulator import Emulator
 from omniherd.resources import (
@@ -21,7 +20,7 @@ from omniherd.resources import (
     MachineSetStatus,
     TalosUpgradeStatus,
 )
-from omniherd.template import plan_delete
+from omniherd.template import ClusterState, plan_delete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +45,10 @@ def member(
     )
 
 
-def parts(phase: int = 3, *, ready: bool = True, sets_ready: bool = True, upgrade: int = 2) -> Parts:
+def parts(phase: int = 3, *, ready: bool = True, sets_ready: bool = True, upgrade: int = 2) -> ClusterState:
     role = {"omni.sidero.dev/role-controlplane": ""}
     conditions = [{"type": 1, "status": 2}, {"type": 2, "status": 1}]
-    return Parts(
+    return ClusterState(
         ClusterStatus("lab", spec={"phase": phase, "ready": ready, "machines": {"healthy": 2, "total": 3}}),
         [
             machine_set("lab-gpu", 3, ready=sets_ready),
@@ -81,7 +80,7 @@ def parts(phase: int = 3, *, ready: bool = True, sets_ready: bool = True, upgrad
 
 
 def test_the_tree() -> None:
-    assert tree(parts()) == (
+    assert parts().tree() == (
         'Cluster "lab" RUNNING Ready (2/3) (healthy/total)\n'
         "├── Kubernetes Upgrade Done now\n"
         "├── Talos Upgrade Done \n"
@@ -97,11 +96,11 @@ def test_the_tree() -> None:
 
 
 def test_what_healthy_means() -> None:
-    assert healthy(parts())
-    assert not healthy(parts(1))
-    assert not healthy(parts(ready=False))
-    assert not healthy(parts(sets_ready=False))
-    assert not healthy(parts(upgrade=1))
+    assert parts().healthy
+    assert not parts(1).healthy
+    assert not parts(ready=False).healthy
+    assert not parts(sets_ready=False).healthy
+    assert not parts(upgrade=1).healthy
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,7 @@ def test_a_quiet_status_notices_health(monkeypatch: pytest.MonkeyPatch, capsys: 
         yield None
 
     monkeypatch.setattr(clusters, "connected", nobody)
-    monkeypatch.setattr(clusters, "_parts", lambda _omni, _name: states.pop(0))
+    monkeypatch.setattr(clusters, "_state", lambda _omni, _name: states.pop(0))
     monkeypatch.setattr(clusters.time, "sleep", lambda _seconds: None)
     with clusters.status.make_context("status", ["lab", "--quiet"]) as context:
         clusters.status.invoke(context)

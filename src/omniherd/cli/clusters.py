@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from omniherd import Omni
-    from omniherd.cli.cluster_status import Parts
-    from omniherd.resource import Resource
+    from omniherd.template import ClusterState
 
 __all__ = [
     "delete",
@@ -82,19 +81,17 @@ def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float, form: str
         WaitTimeout: It did not become healthy in time.
         NotFound: There is no such cluster, with a limit of 0.
     """
-    from omniherd.cli.cluster_status import healthy, tree
-
     began = time.monotonic()
     shown = ""
     while True:
-        parts = _parts(omni, name)
+        parts = _state(omni, name)
         left = (limit or _PATIENCE) - (time.monotonic() - began)
         if parts is not None:
-            text = tree(parts)
+            text = parts.tree()
             if text != shown and not quiet and form == "table":
                 _draw(text, shown)
             shown = text
-            well = healthy(parts)
+            well = parts.healthy
             if form != "table" and not quiet and (well or not limit or left <= 0):
                 _write_status(form, parts, well=well)
             if well:
@@ -111,7 +108,7 @@ def follow_status(omni: Omni, name: str, *, quiet: bool, limit: float, form: str
         time.sleep(min(_INTERVAL, left))
 
 
-def _write_status(form: str, parts: Parts, *, well: bool) -> None:
+def _write_status(form: str, parts: ClusterState, *, well: bool) -> None:
     from omniherd.cli.output.records import write_record
     from omniherd.cli.output.status_record import status_record
 
@@ -119,23 +116,11 @@ def _write_status(form: str, parts: Parts, *, well: bool) -> None:
     sys.stdout.flush()
 
 
-def _parts(omni: Omni, name: str) -> Parts | None:
-    from omniherd import resources
-    from omniherd.cli.cluster_status import Parts
-
+def _state(omni: Omni, name: str) -> ClusterState | None:
     try:
-        cluster = omni.get(resources.ClusterStatus, name)
+        return omni.templates.status(name)
     except NotFound:
         return None
-    kinds: tuple[type[Resource[Any]], ...] = (
-        resources.MachineSetStatus,
-        resources.ControlPlaneStatus,
-        resources.LoadBalancerStatus,
-        resources.KubernetesUpgradeStatus,
-        resources.TalosUpgradeStatus,
-        resources.ClusterMachineStatus,
-    )
-    return Parts(cluster, *(list(omni.list(kind, labels={_CLUSTER: name})) for kind in kinds))
 
 
 def _draw(text: str, before: str) -> None:

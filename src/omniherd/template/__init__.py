@@ -55,12 +55,14 @@ from omniherd.template.planning import (
 )
 from omniherd.template.problems import Place, Problem, TemplateError
 from omniherd.template.rendering import render_resource, render_resources
+from omniherd.template.status import ClusterState
 from omniherd.template.template import Template, export, load, loads
 
 __all__ = [
     "BackupConfiguration",
     "BootstrapSpec",
     "Cluster",
+    "ClusterState",
     "ControlPlane",
     "Danger",
     "Dialect",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omniherd.cli.cluster_status import Parts
+    from omniherd.template import ClusterState
 
 __all__ = ["status_record"]
 
@@ -16,7 +16,7 @@ _LOCKED = "omni.sidero.dev/locked"
 _NODE_NAME = "omni.sidero.dev/node-name"
 
 
-def status_record(parts: Parts, *, healthy: bool) -> dict[str, Any]:
+def status_record(parts: ClusterState, *, healthy: bool) -> dict[str, Any]:
     """Return what is known of a cluster, under names that stay.
 
     Args:

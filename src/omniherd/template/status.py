@@ -1,4 +1,4 @@
-"""The status tree of a cluster. Pure: resources in, text out."""
+"""How a cluster is: healthy or not, and the tree that says so part by part. Pure: resources in, text out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from omniherd.resource import Resource
 
-__all__ = ["Parts", "healthy", "tree"]
+__all__ = ["ClusterState"]
 
 _MACHINE_SET = "omni.sidero.dev/machine-set"
 _CONTROL_PLANE = "omni.sidero.dev/role-controlplane"
@@ -25,7 +25,7 @@ _CONDITION_NOT_READY = 2
 _APPLY_FAILED = 3
 
 
-class Parts(NamedTuple):
+class ClusterState(NamedTuple):
     """What is known of a cluster.
 
     Attributes:
@@ -46,20 +46,23 @@ class Parts(NamedTuple):
     talos: Sequence[Resource[Any]] = ()
     machines: Sequence[Resource[Any]] = ()
 
+    @property
+    def healthy(self) -> bool:
+        """Whether all of the cluster runs and nothing is being upgraded."""
+        spec = self.cluster.spec
+        return (
+            spec.phase == _CLUSTER_RUNNING
+            and spec.ready
+            and all(one.spec.phase == _SET_RUNNING and one.spec.ready for one in self.sets)
+            and all(one.spec.phase == _DONE for one in (*self.kubernetes, *self.talos))
+        )
 
-def healthy(parts: Parts) -> bool:
-    """Tell whether all of a cluster runs and nothing is being upgraded."""
-    spec = parts.cluster.spec
-    return (
-        spec.phase == _CLUSTER_RUNNING
-        and spec.ready
-        and all(one.spec.phase == _SET_RUNNING and one.spec.ready for one in parts.sets)
-        and all(one.spec.phase == _DONE for one in (*parts.kubernetes, *parts.talos))
-    )
+    def tree(self) -> str:
+        """Return how the cluster is as a tree, each line ended, as `omnictl cluster status` prints it."""
+        return _tree(self)
 
 
-def tree(parts: Parts) -> str:
-    """Return the tree as text, each line ended."""
+def _tree(parts: ClusterState) -> str:
     cluster = parts.cluster
     children: list[tuple[str, list[str]]] = []
     for title, upgrades in (("Kubernetes Upgrade", parts.kubernetes), ("Talos Upgrade", parts.talos)):
@@ -104,7 +107,7 @@ def _title(cluster: str, one: Resource[Any]) -> str:
     return f'{kinds[_rank(cluster, one)[0]]} "{one.id}"'
 
 
-def _below(parts: Parts, one: Resource[Any]) -> list[str]:
+def _below(parts: ClusterState, one: Resource[Any]) -> list[str]:
     lines: list[str] = []
     if _CONTROL_PLANE in one.labels:
         lines += [f"Load Balancer {_ready(found.spec.healthy)}" for found in parts.load_balancers]
