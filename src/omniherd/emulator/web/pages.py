@@ -27,7 +27,8 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self' http://localhost:* http://127.0.0.1:*",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # With none at all browsers would not say where a form comes from, and forms from elsewhere are refused.
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
