@@ -29,6 +29,8 @@ def emulator():
         with omni.edit(ConfigPatch, "cap-p-1") as patch:
             patch.spec.data = "machine:\n  network:\n    hostname: cap-b\n"
         destroy(running, "ConfigPatches.omni.sidero.dev", "cap-p-1")
+        omni.create(ConfigPatch("cap-p-2", spec={"data": "machine: {}\n"}))
+        destroy(running, "ConfigPatches.omni.sidero.dev", "cap-p-2")
         omni.create(Cluster("cap-v", spec={"kubernetes_version": "1.35.0", "talos_version": "1.13.0"}))
         omni.delete(Cluster, "cap-v")
         with omni.__class__.connect(running.endpoint, service_account_key=operator) as other:
@@ -99,36 +101,40 @@ def of_identities(event):
 IDENTITIES = "Identities.omni.sidero.dev"
 
 
-@pytest.mark.parametrize(
-    ("step", "request_"),
-    [
-        (0, RECORD[0]["request"]),
-        (3, RECORD[3]["request"]),
-        (4, RECORD[4]["request"]),
-        (7, RECORD[7]["request"]),
-        (8, RECORD[8]["request"]),
-        (10, of_identities("CREATE")),
-        (11, RECORD[11]["request"]),
-        (12, of_identities("DESTROY")),
-        (13, RECORD[13]["request"]),
-        (14, RECORD[14]["request"]),
-    ],
-)
-def test_lines_look_as_recorded(emulator, step, request_):
-    wanted = RECORD[step].get("audit_lines", [])
-    code, _, lines = read(emulator, request_)
-    assert code == "OK"
-    assert [bare(one) for one in lines] == [bare(one) for one in wanted]
-    for ours, theirs in zip(lines, wanted, strict=True):
-        assert ours.endswith("\n")
-        assert list(json.loads(ours)) == list(json.loads(theirs))
+def today(emulator):
+    return time.strftime("%Y-%m-%d", time.gmtime(emulator.store.clock() / 1e9))
 
 
-@pytest.mark.parametrize("number", [5, 9])
-def test_refusals_are_the_recorded_ones(emulator, number):
-    key = emulator.add_service_account("reader", "Reader") if number == 9 else None
-    status = RECORD[number]["status"]
-    assert read(emulator, RECORD[number]["request"], key)[:2] == (status["code"], status["message"])
+def replayed(emulator, step):
+    """Return the request of a step, with the names and the day of this emulator."""
+    request = dict(step["request"])
+    if request.get("search") == "cap-":
+        # The record's server had other accounts and patches, too.
+        event = request.get("event_type", "").removeprefix("AUDIT_LOG_EVENT_TYPE_")
+        if event in {"CREATE", "DESTROY"}:
+            return of_identities(event)
+        # The caller's own change of a user is the only one of its kind here.
+        return {**request, "search": "cap-none"} if event == "UPDATE_WITH_CONFLICTS" else request
+    if request.get("start_time") == request.get("end_time") and "start_time" in request:
+        request["start_time"] = request["end_time"] = today(emulator)
+    return request
+
+
+def test_the_record_agrees(emulator):
+    """Every step: status, number, order and content of lines, apart from names, versions and times."""
+    failures = []
+    reader = emulator.add_service_account("reader", "Reader")
+    for number, step in enumerate(RECORD):
+        wanted = step.get("audit_lines", [])
+        key = reader if step["as"] == "Reader" else None
+        code, text, lines = read(emulator, replayed(emulator, step), key)
+        status = (step["status"]["code"], step["status"]["message"])
+        same = [bare(one) for one in lines] == [bare(one) for one in wanted]
+        keys = [list(json.loads(one)) for one in lines] == [list(json.loads(one)) for one in wanted]
+        if (code, text) != status or not same or not keys or not all(one.endswith("\n") for one in lines):
+            failures.append(f"step {number} ({step['name']}): {code} {text} {lines}, recorded {status} {wanted}")
+    print(f"management-audit-log: {len(RECORD) - len(failures)} of {len(RECORD)} steps agree")
+    assert not failures, "\n".join(failures)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import hashlib
 
 import pytest
 
+from omniherd import Omni
 from omniherd.emulator import Emulator
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.json_schema import parse_schema, validate
-from omniherd.errors import InvalidArgument, UnknownError
+from omniherd.errors import InvalidArgument, PermissionDenied, UnknownError
+from omniherd.resources import AccessPolicy
 from omniherd.wire import management
 
 
@@ -200,3 +202,33 @@ def test_addresses_of_boot_assets(emulator, kind, more, url):
 
 def test_nothing_is_out_of_step_in_the_emulated_clusters(omni):
     assert list(omni.management.sync_manifests("prod", dry_run=False)) == []
+
+
+def test_a_policy_opens_the_calls_about_one_cluster(emulator, omni):
+    policy = AccessPolicy("access-policy")
+    rule = policy.spec.rules.add(role="Operator")
+    rule.users.append("guest@serviceaccount.omni.sidero.dev")
+    rule.clusters.append("staging")
+    omni.create(policy)
+    key = emulator.add_service_account("guest", "None")
+    machines = {name: omni.machines.find(name).id for name in ("ams-cp-1", "fra-cp-1", "spare-1")}
+    calls = {
+        "kubeconfig": lambda it, cluster, _: it.kubeconfig(cluster),
+        "talosconfig": lambda it, cluster, _: it.talosconfig(cluster),
+        "checks": lambda it, cluster, _: it.kubernetes_upgrade_pre_checks(cluster, "1.36.0"),
+        "manifests": lambda it, cluster, _: list(it.sync_manifests(cluster)),
+        "bundle": lambda it, cluster, _: it.support_bundle(cluster),
+        "logs": lambda it, _, machine: list(it.machine_logs(machine)),
+        "power": lambda it, _, machine: it.power_off(machine),
+    }
+    try:
+        with Omni.connect(emulator.endpoint, service_account_key=key) as guest:
+            for call in calls.values():
+                call(guest.management, "staging", machines["ams-cp-1"])
+                with pytest.raises(PermissionDenied, match='insufficient role: "None"'):
+                    call(guest.management, "prod", machines["fra-cp-1"])
+            with pytest.raises(PermissionDenied):
+                list(guest.management.machine_logs(machines["spare-1"]))
+    finally:
+        omni.delete(AccessPolicy, "access-policy")
+        emulator.power_on(machines["ams-cp-1"])

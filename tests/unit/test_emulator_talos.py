@@ -1,5 +1,6 @@
 """Talos of the emulated machines, as this client sees it."""
 
+import base64
 import json
 import time
 
@@ -330,3 +331,55 @@ def test_living_machines_answer_as_their_life_is():
         emulator.power_on(id_)
         emulator.fleet.step(60)
         assert omni.talos(nodes=id_).call("Version")[0].error is None
+
+
+def test_garbage_is_refused_with_a_reason(emulator):
+    """No method of Talos, known or not, whatever it is sent, is an accident."""
+    import random
+
+    import grpc
+
+    from omniherd._core.talos import PACKAGES
+    from omniherd.signing import PGPKey, sign_headers
+    from omniherd.wire.calls import CALLS
+
+    chance = random.Random(7)
+    signer = PGPKey.from_armored(json.loads(base64.b64decode(emulator.service_account_key))["pgp_key"])
+    own = [path for path in CALLS if path[1:].startswith(PACKAGES)]
+    paths = [
+        *own,
+        "/cosi.resource.State/List",
+        "/machine.MachineService/Nope",
+        "/nope.Nope/Nope",
+        "/cosi.resource.State/x",
+    ]
+    targets = [
+        [("node", "ams-cp-1")],
+        [("nodes", "ams-cp-1,ams-worker-1")],
+        [("cluster", "staging")],
+        [("node", "spare-2")],
+        [("nodes", "x" * 4000)],
+        [("cluster", "staging"), ("node", "fra-cp-1")],
+    ]
+    accidents, seen = [], set()
+    with grpc.insecure_channel(emulator.endpoint.removeprefix("http://")) as channel:
+        for number in range(600):
+            # A reboot takes a machine away, which would keep the rest from being looked at.
+            path = paths[number % len(paths)]
+            if path.endswith(("/Reboot", "/Shutdown")):
+                continue
+            sent = [("runtime", "Talos"), *chance.choice(targets)]
+            now = int(emulator.store.clock() / 1e9)
+            metadata = sent + [one for one in sign_headers(signer, path, sent, now) if one not in sent]
+            stream = channel.unary_stream(path, request_serializer=bytes, response_deserializer=bytes)(
+                chance.randbytes(chance.choice((0, 1, 5, 60))), metadata=metadata, timeout=0.1
+            )
+            try:
+                list(stream)
+                seen.add("OK")
+            except grpc.RpcError as error:
+                seen.add(error.code().name)
+                if "bug of omniherd" in error.details():
+                    accidents.append((path, sent, error.details()))
+    assert not accidents
+    assert seen >= {"OK", "UNIMPLEMENTED", "PERMISSION_DENIED", "NOT_FOUND", "INTERNAL"}

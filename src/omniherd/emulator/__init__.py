@@ -128,6 +128,7 @@ class Emulator:
         from omniherd.emulator.server import Server, read_certificate
         from omniherd.emulator.services.audit_log import AuditLog
         from omniherd.emulator.services.clusters import ClusterCalls
+        from omniherd.emulator.services.guards import Gate
         from omniherd.emulator.services.machines import MachineCalls
         from omniherd.emulator.services.power import PowerCalls
         from omniherd.emulator.services.schematics import SchematicCalls
@@ -180,19 +181,23 @@ class Emulator:
         rules = Rules(any_type=any_type)
         validators = Validators(self.store)
         policies = Policies(self.store)
+        gate = Gate(self.store, policies)
         state = StateService(self.store, rules, ProviderRules(self.store), validators, virtual, policies=policies)
         accounts = Accounts(self.store, self._keyring, validators)
-        management = ManagementService(self.store, accounts, account, lambda: self.endpoint, lambda: self.web_endpoint)
+        management = ManagementService(
+            self.store, accounts, account, lambda: self.endpoint, lambda: self.web_endpoint, gate=gate
+        )
         auth = AuthService(self.store, self._keyring, lambda: self.web_endpoint)
         oidc = OIDCProvider(self.store, policies, self._keyring.tokens, lambda: self.web_endpoint)
         methods = {**state.methods(), **management.methods(), **auth.methods(), **oidc.methods()}
-        audit = AuditLog(self.store)
+        audit = AuditLog(self.store, gate)
         self._machines: Machines = Machines(self.store, policies, audit)
         self._machines.running.living = self._fleet
-        machine_calls = MachineCalls(self.store, self._machines, audit)
-        bundle = SupportBundle(self.store, self._machines)
-        power = PowerCalls(self.store, self._machines, audit)
-        for part in (machine_calls, power, ClusterCalls(self.store), SchematicCalls(self.store), bundle):
+        machine_calls = MachineCalls(self.store, self._machines, audit, gate)
+        power = PowerCalls(self.store, self._machines, audit, gate)
+        bundle = SupportBundle(self.store, self._machines, gate)
+        clusters, schematics = ClusterCalls(self.store, gate), SchematicCalls(self.store, gate)
+        for part in (machine_calls, power, clusters, schematics, bundle):
             methods.update(part.methods())
         methods = {**audit.watching(methods), **audit.methods()}
         methods.update(ResourceService(self.store, methods, validators).methods())

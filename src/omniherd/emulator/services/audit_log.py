@@ -22,13 +22,14 @@ from omniherd.emulator.services.audit_entries import (
     is_logged,
     kind_of,
 )
-from omniherd.emulator.services.guards import PREFIX, require
+from omniherd.emulator.services.guards import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from omniherd.emulator.records import Event, Stored
     from omniherd.emulator.server import Incoming, Method, Send
+    from omniherd.emulator.services.guards import Gate
     from omniherd.emulator.store import Store
 
 __all__ = ["AuditLog"]
@@ -53,7 +54,8 @@ _FILTERS = (
 # What the real server's own proxy calls itself; callers' names get into its log only with calls to Talos.
 _AGENT = "grpc-go/1.81.1"
 _INTERNAL = {"user_agent": "Omni-Internal-Agent"}
-_KEPT = 100_000
+# How much is kept: whichever is reached first lets the oldest go.
+_KEPT, _KEPT_TEXT = 100_000, 64 * 1024 * 1024
 _BACK = 29 * 24 * 3600 * 1000  # how far back it is read where no start is given, in milliseconds
 _UPDATE_USER = PREFIX + "UpdateUser"
 
@@ -82,21 +84,23 @@ class _Entry:
     cluster_id: str
     actor: str
     date: int
-    data: dict[str, Any]
+    data: str
 
     def line(self) -> str:
         """Return the entry as the server writes it."""
-        shown: dict[str, Any] = {"event_type": self.event_type}
+        head: dict[str, Any] = {"event_type": self.event_type}
         if self.resource_type:
-            shown |= {"resource_type": self.resource_type, "resource_id": self.resource_id}
-        shown |= {"event_data": self.data, "event_ts": self.date}
-        return escape(json.dumps(shown, separators=(",", ":"), ensure_ascii=False)) + "\n"
+            head |= {"resource_type": self.resource_type, "resource_id": self.resource_id}
+        return f'{_json(head)[:-1]},"event_data":{self.data},"event_ts":{self.date}}}\n'
 
     def has(self, text: str) -> bool:
         """Tell whether a text stands anywhere in the entry, in capitals or not."""
-        parts = (self.event_type, self.resource_type, self.actor, self.resource_id, self.cluster_id)
-        data = escape(json.dumps(self.data, separators=(",", ":"), ensure_ascii=False))
-        return any(text.lower() in part.lower() for part in (*parts, data))
+        parts = (self.event_type, self.resource_type, self.actor, self.resource_id, self.cluster_id, self.data)
+        return any(text.lower() in part.lower() for part in parts)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return escape(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
 # The call that the running code belongs to. Changes that no call makes are the server's own.
@@ -108,12 +112,15 @@ class AuditLog:
 
     Args:
         store: The state.
+        gate: Who may call.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, gate: Gate) -> None:
+        self._gate = gate
         self._store = store
         self._lock = threading.Lock()
-        self._entries: deque[_Entry] = deque(maxlen=_KEPT)
+        self._entries: deque[_Entry] = deque()
+        self._size = 0
         self._last = 0
         self._listeners: set[Callable[[], None]] = set()
         self._calls: dict[Incoming, _Data] = {}
@@ -196,6 +203,7 @@ class AuditLog:
             user = sections["new_user"]
             sections["new_user"] = {name: user[name] for name in order if name in user}
         session = {name: value for name, value in data.session.items() if value}
+        data_text = _json({**sections, "session": session})
         with self._lock:
             self._last += 1
             self._entries.append(
@@ -207,9 +215,12 @@ class AuditLog:
                     cluster_in(sections),
                     str(session.get("email", "")),
                     self._store.clock() // 1_000_000,
-                    {**sections, "session": session},
+                    data_text,
                 )
             )
+            self._size += len(data_text)
+            while len(self._entries) > _KEPT or self._size > _KEPT_TEXT:
+                self._size -= len(self._entries.popleft().data)
             listeners = tuple(self._listeners)
         for ring in listeners:
             ring()
@@ -218,7 +229,7 @@ class AuditLog:
 
     async def read(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer ReadAuditLog."""
-        require(call)
+        self._gate.require(call, request)
         for name in ("start_ts_ms", "from_id"):
             if getattr(request, name) < 0:
                 raise StateError("INVALID_ARGUMENT", f"{name} cannot be negative")

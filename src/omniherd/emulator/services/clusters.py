@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, cluster_of, found, require
+from omniherd.emulator.services.guards import PREFIX, cluster_of, found
 
 if TYPE_CHECKING:
     from omniherd.emulator.server import Incoming, Method, Send
+    from omniherd.emulator.services.guards import Gate
     from omniherd.emulator.store import Store
 
 __all__ = ["ClusterCalls"]
@@ -25,9 +26,11 @@ class ClusterCalls:
 
     Args:
         store: The state.
+        gate: Who may call.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, gate: Gate) -> None:
+        self._gate = gate
         self._store = store
 
     def methods(self) -> dict[str, Method]:
@@ -39,7 +42,7 @@ class ClusterCalls:
 
     async def pre_checks(self, call: Incoming, request: Any) -> Any:
         """Answer KubernetesUpgradePreChecks; the emulated clusters have nothing that an upgrade would break."""
-        require(call)
+        self._gate.require(call, request)
         status = found(self._store, "default", _UPGRADES, cluster_of(call)).decode()
         now = _minor(status.last_upgrade_version, "from")
         wanted = _minor(request.new_version, "to")
@@ -48,9 +51,9 @@ class ClusterCalls:
             raise StateError("INVALID_ARGUMENT", text)
         return message("management.KubernetesUpgradePreChecksResponse")(ok=True)
 
-    async def sync_manifests(self, call: Incoming, _request: Any, _send: Send) -> None:
+    async def sync_manifests(self, call: Incoming, request: Any, _send: Send) -> None:
         """Answer KubernetesSyncManifests: in the emulated clusters nothing is ever out of step, dry run or not."""
-        require(call)
+        self._gate.require(call, request)
         cluster = cluster_of(call)
         if not self._runs(cluster):
             text = f"failed to get kubeconfig: kubeconfig for cluster {cluster} is not found"

@@ -4,31 +4,63 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from omniherd.emulator.access import insufficient, rank
+from omniherd.emulator.access import acting, insufficient, rank
 from omniherd.emulator.access_table import RPC_ACCESS
 from omniherd.emulator.records import StateError
 
 if TYPE_CHECKING:
+    from omniherd.emulator.policies import Policies
     from omniherd.emulator.records import Stored
     from omniherd.emulator.server import Incoming
     from omniherd.emulator.store import Store
 
-__all__ = ["PREFIX", "cluster_of", "found", "missing_here", "require"]
+__all__ = ["PREFIX", "Gate", "cluster_of", "found", "missing_here"]
 
 PREFIX = "/management.ManagementService/"
 
 
-def require(call: Incoming) -> None:
-    """Refuse a caller whose role does not reach what the method wants.
+class Gate:
+    """Looks whether a caller's role reaches what a method wants, on the cluster that the call is about.
 
-    Raises:
-        StateError: `PERMISSION_DENIED`, or `UNAUTHENTICATED`.
+    Args:
+        store: The state.
+        policies: Roles that an access policy gives on clusters.
     """
-    role = call.principal.role
-    row: dict[str, Any] = RPC_ACCESS[call.path]
-    allowed = role in row["roles"] if "roles" in row else rank(role) >= rank(row.get("role", "Admin"))
-    if not allowed:
-        raise StateError("PERMISSION_DENIED", insufficient(role))
+
+    def __init__(self, store: Store, policies: Policies) -> None:
+        self._store = store
+        self._policies = policies
+
+    def role(self, call: Incoming, request: Any) -> str:
+        """Return the role that counts for a call.
+
+        Raises:
+            StateError: `UNAUTHENTICATED`.
+        """
+        return acting(self._policies, call.principal, self._cluster(call, request)).role
+
+    def require(self, call: Incoming, request: Any) -> None:
+        """Refuse a caller whose role does not reach what the method wants.
+
+        Raises:
+            StateError: `PERMISSION_DENIED`, or `UNAUTHENTICATED`.
+        """
+        role = self.role(call, request)
+        row: dict[str, Any] = RPC_ACCESS[call.path]
+        allowed = role in row["roles"] if "roles" in row else rank(role) >= rank(row.get("role", "Admin"))
+        if not allowed:
+            raise StateError("PERMISSION_DENIED", insufficient(role))
+
+    def _cluster(self, call: Incoming, request: Any) -> str:
+        where = RPC_ACCESS[call.path].get("cluster")
+        if where == "metadata":
+            return cluster_of(call)
+        if where == "in request":
+            return str(request.cluster)
+        if where == "by machine":
+            member = self._store.find("default", "ClusterMachines.omni.sidero.dev", request.machine_id)
+            return "" if member is None else member.labels.get("omni.sidero.dev/cluster", "")
+        return ""
 
 
 def cluster_of(call: Incoming) -> str:

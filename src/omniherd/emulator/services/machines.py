@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, require
+from omniherd.emulator.services.guards import PREFIX
 from omniherd.emulator.services.maintenance import Maintenance
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
     from omniherd.emulator.server import Incoming, Method, Send
     from omniherd.emulator.services.audit_log import AuditLog
+    from omniherd.emulator.services.guards import Gate
     from omniherd.emulator.store import Store
     from omniherd.emulator.talos.machine_log import Line
     from omniherd.emulator.talos.machines import Machines
@@ -33,9 +34,11 @@ class MachineCalls:
         store: The state.
         machines: The emulated machines.
         audit: Where calls to Talos are noted.
+        gate: Who may call.
     """
 
-    def __init__(self, store: Store, machines: Machines, audit: AuditLog) -> None:
+    def __init__(self, store: Store, machines: Machines, audit: AuditLog, gate: Gate) -> None:
+        self._gate = gate
         self._store = store
         self._machines = machines
         self._maintenance = Maintenance(store, machines, audit)
@@ -52,7 +55,7 @@ class MachineCalls:
     async def logs(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer MachineLogs, also of a machine that is away."""
         _named(request.machine_id)
-        require(call)
+        self._gate.require(call, request)
         name, log = request.machine_id, self._machines.log
         if not log.has(name):
             text = f'failed to get log store for machine "{name}": log store not found: {name}'
@@ -70,7 +73,7 @@ class MachineCalls:
         _named(request.machine_id)
         if not request.version:
             raise StateError("INVALID_ARGUMENT", "talos version is required")
-        require(call)
+        self._gate.require(call, request)
         machine = self._in_maintenance(request.machine_id)
         self._maintenance.check_target(machine, request.version)
         self._maintenance.upgrade(call, machine, request.version)
@@ -78,7 +81,7 @@ class MachineCalls:
 
     async def maintenance_lifecycle(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer MaintenanceLifecycle."""
-        require(call)
+        self._gate.require(call, request)
         _named(request.machine_id)
         if request.operation not in {_INSTALL, _UPGRADE}:
             raise StateError("INVALID_ARGUMENT", "operation must be OPERATION_INSTALL or OPERATION_UPGRADE")
@@ -96,7 +99,7 @@ class MachineCalls:
 
     async def reset_token(self, call: Incoming, request: Any) -> bytes:
         """Answer ResetNodeUniqueToken: the machine has none from then on, until it joins again."""
-        require(call)
+        self._gate.require(call, request)
         if self._store.find("default", _STATUSES, request.id) is None:
             raise StateError("NOT_FOUND", "machine not found")
         with self._store.lock:

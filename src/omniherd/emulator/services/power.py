@@ -6,12 +6,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, require
+from omniherd.emulator.services.guards import PREFIX
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
     from omniherd.emulator.server import Incoming, Method
     from omniherd.emulator.services.audit_log import AuditLog
+    from omniherd.emulator.services.guards import Gate
     from omniherd.emulator.store import Store
     from omniherd.emulator.talos.machines import Machines
 
@@ -30,9 +31,11 @@ class PowerCalls:
         store: The state.
         machines: The emulated machines.
         audit: Where calls to Talos are noted.
+        gate: Who may call.
     """
 
-    def __init__(self, store: Store, machines: Machines, audit: AuditLog) -> None:
+    def __init__(self, store: Store, machines: Machines, audit: AuditLog, gate: Gate) -> None:
+        self._gate = gate
         self._store = store
         self._machines = machines
         self._audit = audit
@@ -44,7 +47,7 @@ class PowerCalls:
     async def power_on(self, call: Incoming, request: Any) -> bytes:
         """Answer MachinePowerOn: the machine's provider is told that it may switch it on."""
         _named(request.machine_id)
-        require(call)
+        self._gate.require(call, request)
         if not self._of_static_provider(request.machine_id):
             text = "machine is not managed by a static infra provider, power on the machine manually"
             raise StateError("FAILED_PRECONDITION", text)
@@ -54,7 +57,7 @@ class PowerCalls:
     async def power_off(self, call: Incoming, request: Any) -> bytes:
         """Answer MachinePowerOff: the machine is shut down, and its provider told to leave it so."""
         _named(request.machine_id)
-        require(call)
+        self._gate.require(call, request)
         if self._of_static_provider(request.machine_id):
             self._ask_provider(request.machine_id, str(uuid.uuid4()), "set")
         node = self._machines.nodes.node(request.machine_id)

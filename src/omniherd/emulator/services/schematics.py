@@ -11,12 +11,13 @@ from omniherd._core.shapes import is_mapping
 from omniherd.emulator.catalog import join_arguments
 from omniherd.emulator.goyamltext import go_yaml_fault_4
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, found, missing_here, require
+from omniherd.emulator.services.guards import PREFIX, found, missing_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from omniherd.emulator.server import Incoming, Method
+    from omniherd.emulator.services.guards import Gate
     from omniherd.emulator.store import Store
 
 __all__ = ["SchematicCalls"]
@@ -49,9 +50,11 @@ class SchematicCalls:
 
     Args:
         store: The state.
+        gate: Who may call.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, gate: Gate) -> None:
+        self._gate = gate
         self._store = store
 
     def methods(self) -> dict[str, Method]:
@@ -64,7 +67,7 @@ class SchematicCalls:
 
     async def create(self, call: Incoming, request: Any) -> Any:
         """Answer CreateSchematic."""
-        require(call)
+        self._gate.require(call, request)
         if request.image_factory_url:
             raise missing_here(call, "use other image factories")
         token = request.join_token
@@ -100,7 +103,7 @@ class SchematicCalls:
 
     async def create_from_raw(self, call: Incoming, request: Any) -> Any:
         """Answer CreateSchematicFromRaw."""
-        require(call)
+        self._gate.require(call, request)
         try:
             text = _canonical(request.raw_schematic)
         except StateError as error:
@@ -109,7 +112,7 @@ class SchematicCalls:
 
     async def boot_asset_url(self, call: Incoming, request: Any) -> Any:
         """Answer GetBootAssetURL, which servers have from 1.10 on; the emulated factory wants no credentials."""
-        require(call)
+        self._gate.require(call, request)
         kind = request.boot_asset_kind
         if kind not in {_PXE, _ISO, _DISK}:
             values = request.DESCRIPTOR.fields_by_name["boot_asset_kind"].enum_type.values_by_number

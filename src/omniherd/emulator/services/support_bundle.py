@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX, missing_here, require
+from omniherd.emulator.services.guards import PREFIX, missing_here
 from omniherd.emulator.talos.machine_files import machine_files
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from omniherd.emulator.records import Stored
     from omniherd.emulator.server import Incoming, Method, Send
+    from omniherd.emulator.services.guards import Gate
     from omniherd.emulator.store import Store
     from omniherd.emulator.talos.machines import Machines
     from omniherd.emulator.talos.nodes import Node
@@ -81,9 +82,11 @@ class SupportBundle:
     Args:
         store: The state.
         machines: The emulated machines.
+        gate: Who may call.
     """
 
-    def __init__(self, store: Store, machines: Machines) -> None:
+    def __init__(self, store: Store, machines: Machines, gate: Gate) -> None:
+        self._gate = gate
         self._store = store
         self._machines = machines
 
@@ -93,7 +96,7 @@ class SupportBundle:
 
     async def gather(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer GetSupportBundle: a message for each file, and at last the archive. A file that fails is left out."""
-        require(call)
+        self._gate.require(call, request)
         if request.encrypt or request.encryption_recipients:
             raise missing_here(call, "encrypt support bundles")
         response: Any = message("management.GetSupportBundleResponse")
