@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_how_far_a_rotation_is(shell: Shell, server: Emulator) -> None:
         'rotation for "TALOS_CA" is in progress("ROTATE") for the cluster "prod"\n',
         "",
     )
+    code, out, err = shell(*words, "-o", "json")
+    assert json.loads(out) == {
+        "cluster": "prod",
+        "component": "TALOS_CA",
+        "phase": "ROTATE",
+        "status": "rotating",
+        "step": "",
+        "error": "",
+    }, err
     code, out, err = shell(*words, "-t", "100ms")
     assert (code, out) == (1, "")
     assert err.splitlines() == [

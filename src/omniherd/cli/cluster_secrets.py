@@ -43,13 +43,21 @@ def rotate_kubernetes_ca(**values: Any) -> None:
 
 @command(required=("name",))
 @_NAME
+@option("-o", "--output", metavar="FORMAT", help="table, json or yaml; documents show it as it is now")
 @_WAIT
 @_LIMIT
 def rotation_status(**values: Any) -> None:
     """Print how far the rotation of a certificate authority is, and follow it to its end."""
+    from omniherd.cli.output.records import check_format, write_record
+
     settings = Settings(values)
+    form = check_format(values["output"])
     with connected(settings) as omni, told():
-        _show(omni, values, omni.clusters.rotation(values["name"]))
+        rotation = omni.clusters.rotation(values["name"])
+        if form == "table":
+            _show(omni, values, rotation)
+        else:
+            write_record(form, {"cluster": values["name"], **rotation._asdict()})
 
 
 def _rotate(values: dict[str, Any], which: Literal["talos", "kubernetes"], title: str) -> None:
