@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from omniherd.emulator.catalog import add_catalog
 from omniherd.emulator.controllers import Controllers
 from omniherd.emulator.forms import default_namespace
 from omniherd.emulator.records import TEARING_DOWN, Event
-from omniherd.emulator.simulation import Fleet, Schedule
+from omniherd.emulator.simulation import Fleet, Pace, Schedule
 from omniherd.emulator.store import Store
 from omniherd.errors import InputError
 
@@ -129,3 +130,22 @@ def test_five_hundred_machines_in_ten_clusters_come_up() -> None:
     for number in range(10):
         status = spec(store, "ClusterStatuses", f"c{number}")
         assert (status.ready, status.machines.healthy) == (True, 50)
+
+
+def test_time_that_passes_by_itself_counts_from_now() -> None:
+    schedule = Schedule()
+    pace, seen = Pace(schedule, speed=100), threading.Event()
+    pace.start()
+    try:
+        schedule.after(1, seen.set)
+        assert seen.wait(20)
+        began = pace.now()
+        seen.clear()
+        schedule.after(50, seen.set)
+        assert seen.wait(20)
+        assert schedule.now >= began + 50
+    finally:
+        pace.stop()
+    stopped = schedule.now
+    schedule.after(1, seen.set)
+    assert schedule.now == stopped

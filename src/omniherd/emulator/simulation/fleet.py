@@ -268,8 +268,7 @@ class Fleet:
             if before.kubernetes_version != after.kubernetes_version:
                 self._kubernetes.version_changed(cluster.id)
         if old.annotations != cluster.annotations:
-            for id_ in self._world.members_of(cluster.id):
-                self._patches.mark_lock(id_)
+            self._look_at_locks(cluster.id, self._world.members_of(cluster.id))
 
     def _machine_set(self, event: Event, machine_set: Stored) -> None:
         cluster = machine_set.labels.get(CLUSTER, "")
@@ -299,7 +298,13 @@ class Fleet:
         elif event.kind == CREATED:
             self._membership.node_created(node)
         elif event.old is not None and event.old.annotations != node.annotations:
-            self._patches.mark_lock(node.id)
+            self._look_at_locks(node.labels.get(CLUSTER, ""), [node.id])
+
+    def _look_at_locks(self, cluster: str, machines: list[str]) -> None:
+        for id_ in machines:
+            self._patches.mark_lock(id_)
+        self._kubernetes.look(cluster)
+        self._talos.advance(cluster)
 
     def _machine_class(self, event: Event, _class: Stored) -> None:
         if event.kind != DESTROYED:

@@ -33,7 +33,8 @@ class Schedule:
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
         self._now = 0.0
-        self._wake: Callable[[], None] | None = None
+        self._stepper: int | None = None
+        self._pace: Pace | None = None
 
     @property
     def now(self) -> float:
@@ -53,12 +54,16 @@ class Schedule:
             seconds: How long from now.
             action: What to do then.
         """
+        pace = self._pace
+        # An action counts from the second at which it was due, everybody else from the second that it is by now.
+        live = pace is not None and threading.get_ident() != self._stepper
         with self._lock:
+            now = max(self._now, pace.now()) if pace is not None and live else self._now
             self._planned += 1
-            heapq.heappush(self._waiting, (self._now + seconds, self._planned, action))
+            heapq.heappush(self._waiting, (now + seconds, self._planned, action))
             first = self._waiting[0][1] == self._planned
-        if first and self._wake is not None:
-            self._wake()
+        if first and pace is not None:
+            pace.wake()
 
     def clear(self) -> None:
         """Forget all that is planned."""
@@ -71,11 +76,26 @@ class Schedule:
         Args:
             seconds: How long; 0 does what is due now.
         """
+        pace = self._pace
+        end = (self._now if pace is None else max(self._now, pace.now())) + seconds
+        self.step_to(end)
+        if pace is not None:
+            pace.move_to(end)
+
+    def step_to(self, end: float) -> None:
+        """Let time pass to a second, and do all that becomes due; nothing when that second is over.
+
+        Args:
+            end: The second.
+        """
         with self._stepping:
-            end = self._now + seconds
-            while self._next(end):
-                pass
-            self._now = end
+            before, self._stepper = self._stepper, threading.get_ident()
+            try:
+                while self._next(end):
+                    pass
+            finally:
+                self._stepper = before
+            self._now = max(self._now, end)
 
     def run_until(self, predicate: Callable[[], bool], limit: float = 3600.0) -> bool:
         """Let time pass from one action to the next until something is true.
@@ -88,15 +108,19 @@ class Schedule:
             Whether it became true; False also when nothing is planned any more.
         """
         with self._stepping:
-            end = self._now + limit
-            while not predicate():
-                if not self._next(end):
-                    return False
+            before, self._stepper = self._stepper, threading.get_ident()
+            try:
+                end = self._now + limit
+                while not predicate():
+                    if not self._next(end):
+                        return False
+            finally:
+                self._stepper = before
         return True
 
-    def on_earlier(self, wake: Callable[[], None] | None) -> None:
-        """Call a function whenever something is planned before all else that waits; None for none."""
-        self._wake = wake
+    def follow(self, pace: Pace | None) -> None:
+        """Let time pass at a pace; None to let it stand still."""
+        self._pace = pace
 
     def _next(self, end: float) -> bool:
         # The action runs outside the lock: it takes the store's, and a writer that holds that one plans actions.
@@ -120,14 +144,30 @@ class Pace:
         self._schedule = schedule
         self._speed = speed
         self._woken = threading.Event()
+        self._began = (0.0, 0.0)
         self._done = False
         self._thread: threading.Thread | None = None
+
+    def now(self) -> float:
+        """Return the second of the schedule that it is by now."""
+        real, second = self._began
+        return second + (time.monotonic() - real) * self._speed
+
+    def move_to(self, second: float) -> None:
+        """Go on from another second of the schedule."""
+        self._began = (time.monotonic(), second)
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Look again what is due next."""
+        self._woken.set()
 
     def start(self) -> None:
         """Let time pass; nothing happens when it does already."""
         if self._thread is None:
             self._done = False
-            self._schedule.on_earlier(self._woken.set)
+            self._began = (time.monotonic(), self._schedule.now)
+            self._schedule.follow(self)
             self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
             self._thread.start()
 
@@ -138,18 +178,15 @@ class Pace:
             self._done = True
             self._woken.set()
             thread.join()
-            self._schedule.on_earlier(None)
+            self._schedule.follow(None)
 
     def _run(self) -> None:
-        before = time.monotonic()
         while not self._done:
-            now = time.monotonic()
             try:
-                self._schedule.step((now - before) * self._speed)
+                self._schedule.step_to(self.now())
             except Exception:  # noqa: BLE001 - it is logged, whatever it is
                 # Time goes on for all other machines.
                 _log.exception("an action of the fleet failed")
-            before = now
             due = self._schedule.next_due
-            self._woken.wait(None if due is None else max(0.0, (due - self._schedule.now) / self._speed))
+            self._woken.wait(None if due is None else max(0.0, (due - self.now()) / self._speed))
             self._woken.clear()
