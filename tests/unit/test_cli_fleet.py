@@ -219,7 +219,7 @@ async def test_drift_is_told_as_it_happens(server: Emulator, tmp_path: Path) -> 
     async with server.connect_async() as omni:
         await omni.templates.carry_out((await omni.templates.plan_fleet(fleet)).parts[0].plan)
         await omni.templates.sync(fleet.templates[0])
-        following = asyncio.create_task(follow(omni, fleet, [], tell))
+        following = asyncio.create_task(follow(omni, fleet, {}, tell))
         assert await asyncio.wait_for(told.get(), 30) == []
         async with omni.edit(MachineSetNode, MACHINE) as node:
             node.annotations.clear()

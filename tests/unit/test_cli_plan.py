@@ -209,7 +209,7 @@ def test_a_saved_plan_is_for_its_server(shell: InnerShell) -> None:
     saved.write_text(text.replace('"creates"', '"x"'))
     assert "lab.plan is no plan" in shell("sync", "lab.plan")[2]
     saved.write_text(text)
-    assert "has its rules already" in shell("sync", "lab.plan", "--ignore", "locks")[2]
+    assert "carried out as it is" in shell("sync", "lab.plan", "--ignore", "locks")[2]
 
 
 def test_locks_can_be_left_alone(shell: InnerShell, omni: Omni) -> None:
@@ -227,6 +227,25 @@ def test_locks_can_be_left_alone(shell: InnerShell, omni: Omni) -> None:
     node = omni.get(MachineSetNode, WORKER)
     assert node.labels["a"] == "b"
     assert "omni.sidero.dev/locked" in node.annotations
+
+
+def test_clusters_without_a_file_go_when_that_is_wanted(shell: InnerShell, omni: Omni) -> None:
+    shell.write({"fleet/lab.yaml": LAB, "fleet/gpu.yaml": GPU})
+    shell("sync", "fleet")
+    omni.create(Cluster("by-hand", spec={"kubernetes_version": "1.34.3", "talos_version": "1.12.7"}))
+    (shell.folder / "fleet" / "lab.yaml").unlink()
+    assert shell("plan", "fleet")[:2] == (0, "No changes.\n")
+    code, out, _ = shell("plan", "fleet", "--prune", "--brief", "--out", "prune.plan")
+    assert (code, out) == (
+        2,
+        "cluster lab\n- destroy Clusters lab\n! deletes cluster lab: its machines are wiped\n\n"
+        "Plan: 0 to create, 0 to change, 1 to destroy; 1 dangerous change.\n",
+    )
+    code, out, _ = shell("drift", "fleet", "--prune")
+    assert (code, json.loads(out)["difference"]) == (2, "extra")
+    assert shell("sync", "prune.plan")[0] == 0
+    assert [one.id for one in omni.list(Cluster)] == ["by-hand"]
+    assert shell("sync", "fleet", "--prune") == (0, "", "")
 
 
 def test_a_failure_says_in_which_file(shell: InnerShell) -> None:

@@ -1,5 +1,6 @@
 """Properties: what is rendered exports to the same, and no text makes the parser fail in a way of its own."""
 
+import contextlib
 import random
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from omniherd.template import (
     Cluster,
     ControlPlane,
     Features,
+    FleetPlan,
     HealthCheck,
     Install,
     Kubernetes,
@@ -22,12 +24,16 @@ from omniherd.template import (
     MachineClass,
     Manifest,
     Patch,
+    PlanPart,
     Rolling,
     Strategy,
     Talos,
     Template,
     TemplateError,
     Workers,
+    load_plan,
+    read_fleet,
+    save_plan,
 )
 from omniherd.yamlform import load_all, resources_from_yaml
 
@@ -203,6 +209,27 @@ def test_plans_reach_what_they_plan(found):
     assert found.plan_delete([]).empty
 
 
+@SETTINGS
+@given(templates(), templates())
+def test_a_plan_is_the_same_out_of_its_file(tmp_path_factory, before, after):
+    path = tmp_path_factory.mktemp("plans") / "a.plan"
+    world = [one for one in before.resources() if not one.owner]
+    for number, one in enumerate(world):
+        one.metadata.version = number + 1
+    try:
+        plan = after.plan(world)
+    except TemplateError:
+        # Both use the same ids for clusters of their own.
+        plan = before.plan_delete(world)
+    whole = FleetPlan((PlanPart("a", "", plan),), "https://omni.example.com")
+    save_plan(whole, path)
+    read = load_plan(path)
+    assert read == whole
+    assert read.parts[0].plan.basis == plan.basis
+    assert [step.diff() for _, step in read.steps()] == [step.diff() for _, step in whole.steps()]
+    assert read.parts[0].moved(world) == []
+
+
 ATOMS = [
     "kind: Cluster\n",
     "kind: ControlPlane\n",
@@ -246,6 +273,40 @@ ATOMS = [
 @given(st.lists(st.sampled_from(ATOMS), max_size=9).map("".join), st.sampled_from(["1.9", "1.10", "auto"]))
 def test_whatever_is_read_fails_in_our_words_only(text, dialect):
     check(text, dialect)
+
+
+OTHERS = [
+    "kind: Overlay\nbase: a.yaml\nname: c\n",
+    "values: {b: c, d: [e]}\n",
+    "name: ${cluster}\n",
+    'labels: {a: "${b}$${c}"}\n',
+    "metadata: {namespace: default, type: MachineClasses.omni.sidero.dev, id: a}\nspec: {}\n",
+    "metadata: {}\nspec: []\n",
+    "patches: [{file: b.yaml}]\n",
+]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[Slow.too_slow])
+@given(st.lists(st.lists(st.sampled_from([*ATOMS, *OTHERS]), max_size=6).map("".join), min_size=1, max_size=3))
+def test_any_files_are_a_fleet_or_an_error_of_ours(tmp_path_factory, texts):
+    folder = tmp_path_factory.mktemp("fleet")
+    for name, text in zip("abc", texts, strict=False):
+        (folder / f"{name}.yaml").write_text(text)
+    try:
+        fleet = read_fleet([folder], dialect="auto")
+    except OmniError:
+        return
+    for problem in fleet.problems(strict=True):
+        assert str(problem)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=30) | st.text(alphabet='{}[]":,omniherd plan format version parts1', max_size=60))
+def test_any_file_is_a_plan_or_an_error_of_ours(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("plans") / "a.plan"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with contextlib.suppress(OmniError):
+        load_plan(path)
 
 
 @settings(max_examples=150, deadline=None)

@@ -117,20 +117,23 @@ class AsyncTemplates:
         world = await self.world(template.cluster.name, template.resources(), dialect=template.dialect)
         return template.plan(world)
 
-    async def plan_fleet(self, fleet: Fleet, *, ignore: Iterable[str] = ()) -> FleetPlan:
+    async def plan_fleet(self, fleet: Fleet, *, ignore: Iterable[str] = (), prune: bool = False) -> FleetPlan:
         """Find out what would make the server what the files of a fleet say. Nothing is written.
 
-        Resources of no cluster are created and changed, never removed; clusters whose files are gone stay as well.
+        Resources of no cluster are created and changed, never removed.
 
         Args:
             fleet: What `omniherd.template.read_fleet` returned. It is checked first.
             ignore: Rules on what is left as it is, see `omniherd.template.Ignore`.
+            prune: Whether clusters that a template made, and that none of these has, are deleted.
 
         Raises:
             InputError: There is no such rule.
             TemplateError: Something is not valid, or belongs to another cluster or a controller.
             APIError: The server's resources cannot be read.
         """
+        from omniherd.resources import Cluster
+
         rules = Ignore(ignore)
         fleet.validate()
         resources = [one.resource for one in fleet.resources]
@@ -144,6 +147,12 @@ class AsyncTemplates:
         for template in fleet.templates:
             plan = rules.apply(await self.plan(template))
             parts.append(PlanPart(template.cluster.name, template.name, plan))
+        if prune:
+            names = {part.cluster for part in parts}
+            for cluster in await self._omni.list(Cluster, sort="id"):
+                if ids.MANAGED in cluster.annotations and not cluster.owner and cluster.id not in names:
+                    plan = rules.apply(await self.plan_delete(cluster.id))
+                    after.append(PlanPart(cluster.id, "", plan))
         return FleetPlan((*parts, *after), self._omni.connection.endpoint.url)
 
     async def check_plan(self, plan: FleetPlan) -> None:

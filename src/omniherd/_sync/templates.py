@@ -115,20 +115,23 @@ class Templates:
         world = self.world(template.cluster.name, template.resources(), dialect=template.dialect)
         return template.plan(world)
 
-    def plan_fleet(self, fleet: Fleet, *, ignore: Iterable[str] = ()) -> FleetPlan:
+    def plan_fleet(self, fleet: Fleet, *, ignore: Iterable[str] = (), prune: bool = False) -> FleetPlan:
         """Find out what would make the server what the files of a fleet say. Nothing is written.
 
-        Resources of no cluster are created and changed, never removed; clusters whose files are gone stay as well.
+        Resources of no cluster are created and changed, never removed.
 
         Args:
             fleet: What `omniherd.template.read_fleet` returned. It is checked first.
             ignore: Rules on what is left as it is, see `omniherd.template.Ignore`.
+            prune: Whether clusters that a template made, and that none of these has, are deleted.
 
         Raises:
             InputError: There is no such rule.
             TemplateError: Something is not valid, or belongs to another cluster or a controller.
             APIError: The server's resources cannot be read.
         """
+        from omniherd.resources import Cluster
+
         rules = Ignore(ignore)
         fleet.validate()
         resources = [one.resource for one in fleet.resources]
@@ -142,6 +145,12 @@ class Templates:
         for template in fleet.templates:
             plan = rules.apply(self.plan(template))
             parts.append(PlanPart(template.cluster.name, template.name, plan))
+        if prune:
+            names = {part.cluster for part in parts}
+            for cluster in self._omni.list(Cluster, sort="id"):
+                if ids.MANAGED in cluster.annotations and not cluster.owner and cluster.id not in names:
+                    plan = rules.apply(self.plan_delete(cluster.id))
+                    after.append(PlanPart(cluster.id, "", plan))
         return FleetPlan((*parts, *after), self._omni.connection.endpoint.url)
 
     def check_plan(self, plan: FleetPlan) -> None:

@@ -87,7 +87,7 @@ def apply(**values: Any) -> None:
     if values["words"]:
         from omniherd.cli.plan import sync_files
 
-        sync_files(settings, {**values, "allowed_dir": None, "ignore": ()}, "`apply`")
+        sync_files(settings, {**values, "allowed_dir": None, "ignore": (), "prune": False}, "`apply`")
         return
     if not values["file"]:
         raise click.UsageError('required flag(s) "file" not set')

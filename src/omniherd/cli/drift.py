@@ -13,7 +13,7 @@ import click
 
 from omniherd.cli.connection import Settings, connected
 from omniherd.cli.flags import command, flag, listed, option
-from omniherd.cli.plan import IGNORE, read_files
+from omniherd.cli.plan import IGNORE, PRUNE, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Reporter", "drift", "follow"]
 
 _CLUSTER = "omni.sidero.dev/cluster"
+_CLUSTERS = "Clusters.omni.sidero.dev"
 _DIFFERENCES = {"create": "missing", "update": "changed", "destroy": "extra"}
 # Changes that come together, as those of a sync do, are looked at together.
 _GATHER = 0.2
@@ -33,6 +34,7 @@ _GATHER = 0.2
 @click.argument("words", nargs=-1, metavar="PATH...")
 @option("--allowed-dir", metavar="DIR", help="folder that files named in templates must lie in")
 @IGNORE
+@PRUNE
 @flag("-w", "--watch", help="go on, and tell differences as they come and go")
 def drift(**values: Any) -> None:
     """Tell where the server differs from what files say, a line of JSON for each resource.
@@ -41,11 +43,11 @@ def drift(**values: Any) -> None:
     """
     settings = Settings(values)
     fleet = read_files(values["words"], values)
-    rules = listed(values["ignore"])
+    rules: dict[str, Any] = {"ignore": listed(values["ignore"]), "prune": values["prune"]}
     report = Reporter()
     if not values["watch"]:
         with connected(settings) as omni:
-            found = omni.templates.plan_fleet(fleet, ignore=rules)
+            found = omni.templates.plan_fleet(fleet, **rules)
         _print(report.update(found))
         if not found.empty:
             raise click.exceptions.Exit(2)
@@ -109,13 +111,13 @@ class Reporter:
         self._known = found
 
 
-async def follow(omni: AsyncOmni, fleet: Fleet, rules: list[str], tell: Callable[[FleetPlan], None]) -> None:
+async def follow(omni: AsyncOmni, fleet: Fleet, rules: dict[str, Any], tell: Callable[[FleetPlan], None]) -> None:
     """Plan a fleet now and again after each change on the server that may matter; until cancelled.
 
     Args:
         omni: The client.
         fleet: The fleet.
-        rules: What to ignore.
+        rules: What to ignore and whether to prune, see `omni.templates.plan_fleet`.
         tell: Takes each plan.
 
     Raises:
@@ -124,7 +126,7 @@ async def follow(omni: AsyncOmni, fleet: Fleet, rules: list[str], tell: Callable
     from omniherd.errors import OmniError
 
     changed = asyncio.Event()
-    subjects = _subjects(fleet)
+    subjects = _subjects(fleet, every_cluster=bool(rules.get("prune")))
     standing = [asyncio.Event() for _ in subjects]
 
     async def watch(subject: dict[str, Any], stands: asyncio.Event) -> None:
@@ -139,7 +141,7 @@ async def follow(omni: AsyncOmni, fleet: Fleet, rules: list[str], tell: Callable
             await stands.wait()
         while True:
             changed.clear()
-            tell(await omni.templates.plan_fleet(fleet, ignore=rules))
+            tell(await omni.templates.plan_fleet(fleet, **rules))
             await changed.wait()
             await asyncio.sleep(_GATHER)
 
@@ -152,7 +154,7 @@ async def follow(omni: AsyncOmni, fleet: Fleet, rules: list[str], tell: Callable
         raise failed.exceptions[0] from None
 
 
-def _subjects(fleet: Fleet) -> list[dict[str, Any]]:
+def _subjects(fleet: Fleet, *, every_cluster: bool) -> list[dict[str, Any]]:
     """Return what is to be watched: kinds, as far as they are of the clusters, and the resources by their ids."""
     import re
 
@@ -171,8 +173,12 @@ def _subjects(fleet: Fleet) -> list[dict[str, Any]]:
         named = f"{_CLUSTER} in ({', '.join(clusters)})"
         subjects += [{"kind": type_name, "labels": named} for type_name in labelled_types()]
     for (namespace, type_name), some in ids.items():
+        if every_cluster and type_name == _CLUSTERS:
+            continue
         pattern = "|".join(re.escape(ident) for ident in sorted(some))
         subjects.append({"kind": type_name, "namespace": namespace, "id_regexp": f"^(?:{pattern})$"})
+    if every_cluster:
+        subjects.append({"kind": _CLUSTERS})
     return subjects
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from omniherd.template import Fleet, FleetPlan
 
-__all__ = ["IGNORE", "carry_out_plan", "plan", "read_files", "sync", "sync_files"]
+__all__ = ["IGNORE", "PRUNE", "carry_out_plan", "plan", "read_files", "sync", "sync_files"]
 
 _PATHS = click.argument("words", nargs=-1, metavar="PATH...")
 _ALLOWED = option("--allowed-dir", metavar="DIR", help="folder that files named in templates must lie in")
@@ -28,6 +28,7 @@ IGNORE = option(
     metavar="RULE",
     help="leave as it is: locks, labels=PATTERN, annotations=PATTERN, TYPE or TYPE/PATTERN; may be repeated",
 )
+PRUNE = flag("--prune", help="delete clusters that a template made and that none of the files has")
 _BRIEF = flag("--brief", help="leave the diffs out")
 
 
@@ -36,6 +37,7 @@ _BRIEF = flag("--brief", help="leave the diffs out")
 @_ALLOWED
 @_BRIEF
 @IGNORE
+@PRUNE
 @option("--out", metavar="FILE", help="keep the plan in a file, for `sync FILE`")
 @option("-o", "--output", type=Choice(("text", "json", "markdown")), metavar="FORMAT", help="text, json or markdown")
 def plan(**values: Any) -> None:
@@ -46,7 +48,7 @@ def plan(**values: Any) -> None:
     settings = Settings(values)
     fleet = read_files(values["words"], values)
     with connected(settings) as omni:
-        found = omni.templates.plan_fleet(fleet, ignore=listed(values["ignore"]))
+        found = omni.templates.plan_fleet(fleet, ignore=listed(values["ignore"]), prune=values["prune"])
     if values["out"]:
         from omniherd.template import save_plan
 
@@ -61,6 +63,7 @@ def plan(**values: Any) -> None:
 @_ALLOWED
 @flag("-d", "--dry-run", help="change nothing; say what would be done")
 @IGNORE
+@PRUNE
 @flag("-v", "--verbose", help="print what changes in each resource")
 def sync(**values: Any) -> None:
     """Make the server what templates, overlays and resources say; PATHs are files and folders, or one saved plan.
@@ -76,7 +79,7 @@ def sync_files(settings: Settings, values: dict[str, Any], what: str) -> None:
 
     Args:
         settings: The flags of every command.
-        values: `words`, `allowed_dir`, `ignore`, `dry_run` and `verbose`.
+        values: `words`, `allowed_dir`, `ignore`, `prune`, `dry_run` and `verbose`.
         what: What the command is called.
 
     Raises:
@@ -85,14 +88,16 @@ def sync_files(settings: Settings, values: dict[str, Any], what: str) -> None:
     if not values["dry_run"]:
         refuse_read_only(settings, what)
     saved = _saved(values["words"])
-    if saved is not None and values["ignore"]:
-        raise InputError("a saved plan has its rules already", hint="give --ignore to `plan`")
-    fleet = None if saved is not None else read_files(values["words"], values)
+    if saved is not None and (values["ignore"] or values["prune"]):
+        raise InputError("a saved plan is carried out as it is", hint="give --ignore and --prune to `plan`")
+    fleet = read_files(values["words"], values) if saved is None else None
     with connected(settings) as omni:
-        if saved is not None:
+        if fleet is not None:
+            saved = omni.templates.plan_fleet(fleet, ignore=listed(values["ignore"]), prune=values["prune"])
+        elif saved is not None:
             omni.templates.check_plan(saved)
-        made = saved or omni.templates.plan_fleet(fleet, ignore=listed(values["ignore"]))  # type: ignore[arg-type]
-        carry_out_plan(omni, made, values)
+        if saved is not None:
+            carry_out_plan(omni, saved, values)
 
 
 def carry_out_plan(omni: Any, made: FleetPlan, values: dict[str, Any]) -> None:

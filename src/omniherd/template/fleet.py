@@ -195,7 +195,10 @@ class _Reading:
                 self._others.append(path)
 
     def _kind(self, path: str) -> str:
-        source = Source(Path(path).read_bytes(), path)
+        try:
+            source = Source(Path(path).read_bytes(), path)
+        except OSError as error:
+            raise InputError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
         found = ""
         try:
             for document in source.documents():
