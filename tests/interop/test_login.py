@@ -10,6 +10,7 @@ import pytest
 
 from login_page import press
 from omniherd.credentials import KeyStore
+from omniherd.emulator import Emulator
 from omniherd.signing import PGPKey
 from unit.openpgp_forge import ForgedKey
 
@@ -70,6 +71,17 @@ def test_each_uses_the_key_of_the_other(omnictl, log_in, run, person, tmp_path):
         key.unlink()
     assert told[OURS] == told[omnictl]
     assert f"PGP key saved to {key}" in told[OURS]
+
+
+def test_one_port_for_programs_and_pages(omnictl, environment, run):
+    """As on real servers: the first bytes of a connection, or ALPN, tell gRPC from a browser."""
+    for tls in (False, True):
+        with Emulator(single_port=True, tls=tls) as emulator:
+            variables = {**environment, **emulator.environment()}
+            flags = ["--insecure-skip-tls-verify"] if tls else []
+            theirs = run(omnictl, *flags, "get", "clusters", env=variables)
+            assert theirs == run(OURS, *flags, "get", "clusters", env=variables)
+            assert theirs[1].count("\n") == 4
 
 
 def test_a_key_that_the_server_does_not_take(omnictl, log_in, tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from login_page import fetch
 from omniherd._core.pool import message
 from omniherd.emulator import Emulator
 from omniherd.emulator.eula import EULA
@@ -85,9 +86,27 @@ def test_nothing_is_served_before_the_licence_is_accepted():
         for attempt in (lambda: omni.get("clusters", "prod"), lambda: omni.list("clusters")):
             with pytest.raises(FailedPrecondition, match="EULA has not been accepted; please accept") as refused:
                 attempt()
-            assert str(refused.value).endswith(f"{emulator.endpoint}/eula")
+            assert str(refused.value).endswith(f"{emulator.web_endpoint}/eula")
         emulator.store.put(EULA, "eula", {"accepted_by_name": "a", "accepted_by_email": "b"})
         assert omni.get("clusters", "prod").id == "prod"
+
+
+def test_the_licence_is_accepted_on_its_page():
+    with Emulator(seed_fleet=False, eula_accepted=False) as emulator, emulator.connect() as omni:
+        url = f"{emulator.web_endpoint}/eula"
+        status, text = fetch(url)
+        assert status == 200
+        assert '<label for="name">Your name</label>' in text
+        for form, fault in (({}, "name is required"), ({"name": "Me"}, "email is required")):
+            status, text = fetch(url, {"email": "", **form})
+            assert (status, fault in text) == (400, True)
+        assert fetch(url, {"name": "Me", "email": "me@example.com"}, Origin="https://evil.example.com")[0] == 403
+        with pytest.raises(FailedPrecondition):
+            omni.list("clusters")
+        assert fetch(url, {"name": "Me", "email": "me@example.com"})[0] == 200
+        assert omni.list("clusters") == []
+        assert omni.get("eulaacceptances", "eula").spec.accepted_by_name == "Me"
+        assert "is accepted" in fetch(url)[1]
 
 
 def test_the_gate_stands_before_signatures():

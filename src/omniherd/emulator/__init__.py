@@ -218,7 +218,7 @@ class Emulator:
         self._server: Server = Server(
             methods, self._keyring, host, 0 if single_port else port, inner, faults=self.faults, talos=talos
         )
-        site = Site(self._server, self.store, auth, oidc, hosted=not resource_service)
+        site = Site(self._server, self.store, auth, oidc, validators, hosted=not resource_service)
         self._single_port = single_port
         self._front: Front = Front(
             site.answer,

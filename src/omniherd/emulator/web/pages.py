@@ -40,6 +40,7 @@ def page(
     facts: Mapping[str, str] | None = None,
     form: tuple[str, Mapping[str, str], str] | None = None,
     choice: tuple[str, str, Iterable[str]] | None = None,
+    inputs: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Answer:
     """Return a page.
@@ -50,6 +51,7 @@ def page(
         facts: What is listed below, by name.
         form: Where a button sends what is given, and what stands on the button.
         choice: A field of the form: its name, its label, and what can be chosen.
+        inputs: Fields of the form to type into: their labels, by name.
         status: The HTTP status.
     """
     parts = [f"<h1>{escape(title)}</h1>", f'<p role="status">{escape(text)}</p>']
@@ -64,8 +66,9 @@ def page(
         if choice is not None:
             name, label, options = choice
             listed = "".join(f"<option>{escape(option)}</option>" for option in options)
-            fields += f'<p><label for="{name}">{escape(label)}</label> '
-            fields += f'<select id="{name}" name="{name}">{listed}</select></p>'
+            fields += _labelled(name, label, f'<select id="{name}" name="{name}">{listed}</select>')
+        for name, label in (inputs or {}).items():
+            fields += _labelled(name, label, f'<input id="{name}" name="{name}" autocomplete="{name}" required>')
         parts.append(
             f'<form method="post" action="{escape(action)}">{fields}'
             f'<button type="submit" id="confirm">{escape(button)}</button></form>'
@@ -77,3 +80,7 @@ def page(
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
     return Answer(status, _HEADERS, text.encode(), packs=True)
+
+
+def _labelled(name: str, label: str, field: str) -> str:
+    return f'<p><label for="{name}">{escape(label)}</label> {field}</p>'

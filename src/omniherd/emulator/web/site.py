@@ -9,6 +9,7 @@ from omniherd.emulator.oidc import LOGIN
 from omniherd.emulator.resources_api.hosted import PREFIX as RESOURCES
 from omniherd.emulator.web.gateway import Gateway
 from omniherd.emulator.web.http import Answer
+from omniherd.emulator.web.licence import LicencePage
 from omniherd.emulator.web.login import LoginPage
 from omniherd.emulator.web.oidc_pages import OIDCPages
 from omniherd.emulator.web.pages import STYLE, page
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.oidc import OIDCProvider
     from omniherd.emulator.server import Server
     from omniherd.emulator.store import Store
+    from omniherd.emulator.validators import Validators
     from omniherd.emulator.web.http import Request
 
 __all__ = ["Site"]
@@ -35,15 +37,24 @@ class Site:
         store: The state.
         auth: What confirms keys.
         oidc: What Kubernetes clients log in at.
+        validators: What the acceptance of the licence has to say.
         hosted: Whether ResourceService is refused as the hosted service does.
     """
 
     def __init__(
-        self, server: Server, store: Store, auth: AuthService, oidc: OIDCProvider, *, hosted: bool = False
+        self,
+        server: Server,
+        store: Store,
+        auth: AuthService,
+        oidc: OIDCProvider,
+        validators: Validators,
+        *,
+        hosted: bool = False,
     ) -> None:
         self._gateway = Gateway(server)
         self._login = LoginPage(store, auth)
         self._oidc = OIDCPages(store, oidc)
+        self._licence = LicencePage(store, validators)
         self._hosted = hosted
 
     async def answer(self, request: Request) -> Answer:
@@ -62,6 +73,8 @@ class Site:
         if request.method in _READS or request.method == "POST":
             if path == "/authenticate":
                 return _foreign(request) or await self._login.answer(request)
+            if path == "/eula":
+                return _foreign(request) or await self._licence.answer(request)
             if path.startswith(LOGIN):
                 return _foreign(request) or await self._oidc.log_in(request)
         return self._front(request)
