@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command_shell import Shell
 from inner_shell import InnerShell, inner_shell
 
 from omniherd.cli.drift import Reporter, follow
@@ -232,3 +234,13 @@ async def test_drift_is_told_as_it_happens(server: Emulator, tmp_path: Path) -> 
         following.cancel()
         await asyncio.wait([following])
         assert following.cancelled()
+
+
+def test_a_watch_for_drift_ends_by_ctrl_c(server: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    with Shell(tmp_path, server.environment()).start("drift", "lab.yaml", "--watch") as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["difference"] == "missing"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")

@@ -14,7 +14,7 @@ from omniherd import template
 from omniherd.cli.output import plans
 from omniherd.emulator import Emulator
 from omniherd.errors import InputError
-from omniherd.resources import Cluster, MachineSetNode
+from omniherd.resources import Cluster, ConfigPatch, MachineSetNode
 from omniherd.template import FleetPlan, PlanPart
 
 if TYPE_CHECKING:
@@ -246,6 +246,18 @@ def test_clusters_without_a_file_go_when_that_is_wanted(shell: InnerShell, omni:
     assert shell("sync", "prune.plan")[0] == 0
     assert [one.id for one in omni.list(Cluster)] == ["by-hand"]
     assert shell("sync", "fleet", "--prune") == (0, "", "")
+
+
+def test_what_does_not_go_is_told_and_given_up(shell: InnerShell, omni: Omni) -> None:
+    shell.write({"lab.yaml": LAB})
+    shell("sync", "lab.yaml")
+    with omni.edit(ConfigPatch, "200-cluster-lab-time") as patch:
+        patch.finalizers = [*patch.finalizers, "somebody"]
+    shell.write({"lab.yaml": re.sub(r"patches:\n(?: .*\n)*", "", LAB)})
+    code, out, err = shell("sync", "lab.yaml", "--wait-timeout", "0.2")
+    assert (code, out.count("* tearing down ")) == (1, 1)
+    assert err.startswith('Error: failed to sync "lab.yaml": ')
+    assert "is still tearing down after 0.2 s: held by somebody" in err
 
 
 def test_a_failure_says_in_which_file(shell: InnerShell) -> None:

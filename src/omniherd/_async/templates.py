@@ -457,7 +457,13 @@ class AsyncTemplates:
                     break
                 except DeleteTimeout as error:
                     if left is not None and left <= patience:
-                        raise
+                        held = str(error).partition(": ")[2]
+                        raise DeleteTimeout(
+                            f"{error.resource} is still tearing down after {timeout:g} s: {held}",
+                            resource=error.resource,
+                            details=dict(error.details),
+                            hint="wait longer, or look at those who hold it; doing the same again goes on waiting",
+                        ) from error
                     if on_wait is not None:
                         on_wait(error)
                 else:

@@ -146,7 +146,7 @@ def delete(**values: Any) -> None:
         refuse_read_only(settings, "`cluster delete`")
     with connected(settings) as omni:
         plan = omni.templates.plan_delete(values["words"][0], disconnected=values["destroy_disconnected_machines"])
-        carry_out(omni, plan, dry_run=dry_run, verbose=values["verbose"])
+        carry_out(omni, plan, values)
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ _GLOBAL_HELP = (
 )
 # Global flags that are followed by a value, to find the command behind them.
 _VALUED = frozenset(
-    ("--allowed-dir", "--ca", "--context", "--omniconfig", "--server-name", "--siderov1-keys-dir", "--timeout"),
+    ("--ca", "--context", "--omniconfig", "--server-name", "--siderov1-keys-dir", "--timeout"),
 )
 _HELP = frozenset(("-h", "--help", "help"))
 

@@ -10,6 +10,7 @@ import click
 
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.flags import Choice, command, flag, listed, option
+from omniherd.cli.template import WAIT_TIMEOUT, carry_out
 from omniherd.errors import InputError, OmniError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def plan(**values: Any) -> None:
 @IGNORE
 @PRUNE
 @flag("-v", "--verbose", help="print what changes in each resource")
+@WAIT_TIMEOUT
 def sync(**values: Any) -> None:
     """Make the server what templates, overlays and resources say; PATHs are files and folders, or one saved plan.
 
@@ -106,17 +108,16 @@ def carry_out_plan(omni: Any, made: FleetPlan, values: dict[str, Any]) -> None:
     Args:
         omni: The client.
         made: The plan.
-        values: `dry_run` and `verbose`.
+        values: See `omniherd.cli.template.carry_out`.
 
     Raises:
         OmniError: A step failed; what was done before it stays.
     """
     from omniherd.cli.failures import rpc_text
-    from omniherd.cli.template import carry_out
 
     for part in made.parts:
         try:
-            carry_out(omni, part.plan, dry_run=values["dry_run"], verbose=values["verbose"])
+            carry_out(omni, part.plan, values)
         except OmniError as error:
             name = part.file or (f"cluster {part.cluster}" if part.cluster else "resources")
             raise OmniError(f'failed to sync "{name}": {rpc_text(error)}', hint=error.hint) from error

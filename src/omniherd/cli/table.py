@@ -135,6 +135,7 @@ ROOT = Entry(
                     "template",
                     "Clusters described in files",
                     aliases=("t",),
+                    valued=("--allowed-dir",),
                     children=(
                         Entry("delete", "Delete everything that a template made", "template:delete"),
                         Entry("diff", "Print what sync would change", "template:diff"),

@@ -13,23 +13,30 @@ import click
 
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.failures import os_text, rpc_text, wrapped
-from omniherd.cli.flags import Choice, Duration, command, flag, option
+from omniherd.cli.flags import Choice, Duration, Seconds, command, flag, option
 from omniherd.errors import InputError, NotFound, OmniError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from omniherd import Omni
     from omniherd.errors import DeleteTimeout
     from omniherd.template import Plan, Problem, Step, Template
 
-__all__ = ["carry_out", "delete", "diff", "export", "render", "status", "sync", "validate"]
+__all__ = ["WAIT_TIMEOUT", "carry_out", "delete", "diff", "export", "render", "status", "sync", "validate"]
 
 _FILE = option("-f", "--file", metavar="FILE", help="template file")
 _ALLOWED = option(
     "--allowed-dir", default="./", metavar="DIR", help="folder that files must lie in, relative to the template's"
 )
 _DRY_RUN = flag("-d", "--dry-run", help="change nothing; say what would be done")
+WAIT_TIMEOUT = option(
+    "--wait-timeout",
+    type=Seconds(),
+    default=0.0,
+    metavar="DURATION",
+    help="give up on what does not go after so long; 0 waits on",
+)
 _VERBOSE = flag("-v", "--verbose", help="print what changes in each resource")
 _PREFIXES = {"loading": "error loading template: "}
 
@@ -131,6 +138,7 @@ def diff(**values: Any) -> None:
 @_ALLOWED
 @_DRY_RUN
 @_VERBOSE
+@WAIT_TIMEOUT
 def sync(**values: Any) -> None:
     """Bring Omni in line with a template, or with every one of a folder."""
     from omniherd.cli.documents import discover
@@ -155,7 +163,7 @@ def sync(**values: Any) -> None:
                 with _telling():
                     template = _load(file, values, root)
                     plan = omni.templates.plan(template)
-                carry_out(omni, plan, dry_run=values["dry_run"], verbose=values["verbose"])
+                carry_out(omni, plan, values)
             except OmniError as error:
                 raise OmniError(f'failed to sync template "{file}": {rpc_text(error)}', hint=error.hint) from error
 
@@ -166,6 +174,7 @@ def sync(**values: Any) -> None:
 @flag("--destroy-disconnected-machines", help="remove machines that are away from Omni as well")
 @_DRY_RUN
 @_VERBOSE
+@WAIT_TIMEOUT
 def delete(**values: Any) -> None:
     """Delete everything that a template made, and wait until it is gone. Machines are wiped, and free afterwards."""
     settings = Settings(values)
@@ -177,7 +186,7 @@ def delete(**values: Any) -> None:
     with connected(settings) as omni:
         with _telling():
             plan = omni.templates.plan_delete(template, disconnected=values["destroy_disconnected_machines"])
-        carry_out(omni, plan, dry_run=values["dry_run"], verbose=values["verbose"])
+        carry_out(omni, plan, values)
 
 
 @command(required=("file",))
@@ -271,25 +280,25 @@ def _shown(text: str) -> str:
     return text
 
 
-def carry_out(omni: Omni, plan: Plan, *, dry_run: bool, verbose: bool) -> None:
+def carry_out(omni: Omni, plan: Plan, values: Mapping[str, Any]) -> None:
     """Do what a plan says, or only say it.
 
     Args:
         omni: The client.
         plan: The plan.
-        dry_run: Whether to change nothing.
-        verbose: Whether to print the diffs.
+        values: `dry_run`, `verbose` for the diffs, and `wait_timeout`, seconds for each phase of what is destroyed.
 
     Raises:
         OmniError: A step failed; what was done before it stays.
     """
+    dry_run: bool = values["dry_run"]
 
     def say(step: Step, done: bool) -> None:
         if done:
             sys.stdout.write(f"* destroyed {step.name}\n")
         else:
             text = f"{step.line(dry_run=dry_run)}\n"
-            if verbose:
+            if values["verbose"]:
                 text += _shown(step.diff(now=datetime.now(UTC), dialect=plan.dialect, tidy=True))
             sys.stdout.write(text)
         sys.stdout.flush()
@@ -298,7 +307,7 @@ def carry_out(omni: Omni, plan: Plan, *, dry_run: bool, verbose: bool) -> None:
         for step in plan.steps():
             say(step, False)
         return
-    omni.templates.carry_out(plan, on_step=say, on_wait=_waiting(), timeout=None)
+    omni.templates.carry_out(plan, on_step=say, on_wait=_waiting(), timeout=values.get("wait_timeout") or None)
 
 
 def _waiting() -> Any:
