@@ -15,12 +15,12 @@ TARGET = Path(__file__).parents[1] / "docs" / "emulator-coverage.md"
 
 OWN = ("cosi.resource.State", "management.", "auth.", "oidc.", "omni.resources.")
 
-_OTHERS = "other runtimes than Omni: resources of nodes and of Kubernetes"
+_KUBERNETES = "resources of Kubernetes"
 # What an answer leaves out, by method, or by path where a name is not enough.
 PARTS = {
-    "/omni.resources.ResourceService/Get": _OTHERS,
-    "/omni.resources.ResourceService/List": _OTHERS,
-    "/omni.resources.ResourceService/Watch": _OTHERS,
+    "/omni.resources.ResourceService/Get": _KUBERNETES,
+    "/omni.resources.ResourceService/List": _KUBERNETES,
+    "/omni.resources.ResourceService/Watch": "resources of Talos and of Kubernetes",
     "/omni.resources.ResourceService/Controllers": "answers UNIMPLEMENTED, as the real server",
     "/omni.resources.ResourceService/DependencyGraph": "answers UNIMPLEMENTED, as the real server",
     "GetSupportBundle": "no encryption; of the machines a dozen types of Talos' resources",

@@ -383,3 +383,25 @@ def test_garbage_is_refused_with_a_reason(emulator):
                     accidents.append((path, sent, error.details()))
     assert not accidents
     assert seen >= {"OK", "UNIMPLEMENTED", "PERMISSION_DENIED", "NOT_FOUND", "INTERNAL"}
+
+
+def test_resource_service_reads_the_same(emulator):
+    """As JSON, for one machine or several, for those who may read."""
+    from omniherd._core.pool import message
+
+    def items(key, *metadata):
+        request = message("omni.resources.ListRequest")(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
+        with Omni.connect(emulator.endpoint, service_account_key=key) as client:
+            sent = [("runtime", "Talos"), ("cluster", "prod"), *metadata]
+            data = client.channel.unary(
+                "/omni.resources.ResourceService/List", request.SerializeToString(), metadata=sent
+            )
+        return [json.loads(one) for one in message("omni.resources.ListResponse").FromString(data).items]
+
+    key = emulator.add_service_account("lister", "Reader")
+    (one,) = items(key)
+    assert (one["spec"]["stage"], "node" in one["metadata"]) == ("running", False)
+    both = items(key, ("nodes", "fra-cp-1"), ("nodes", "fra-worker-1"))
+    assert [one["metadata"]["node"] for one in both] == ["fra-cp-1", "fra-worker-1"]
+    with pytest.raises(PermissionDenied, match="insufficient role"):
+        items(emulator.add_service_account("nobody", "None"))

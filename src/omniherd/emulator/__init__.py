@@ -125,6 +125,7 @@ class Emulator:
         from omniherd.emulator.providers import ProviderRules
         from omniherd.emulator.resources_api import ResourceService
         from omniherd.emulator.resources_api.hosted import refusing
+        from omniherd.emulator.resources_api.of_nodes import OfNodes
         from omniherd.emulator.server import Server, read_certificate
         from omniherd.emulator.services.audit_log import AuditLog
         from omniherd.emulator.services.clusters import ClusterCalls
@@ -200,7 +201,8 @@ class Emulator:
         for part in (machine_calls, power, clusters, schematics, bundle):
             methods.update(part.methods())
         methods = {**audit.watching(methods), **audit.methods()}
-        methods.update(ResourceService(self.store, methods, validators).methods())
+        of_nodes = OfNodes(self.store, self._machines, policies)
+        methods.update(ResourceService(self.store, methods, validators, of_nodes).methods())
         methods = behind_eula(methods, self.store, lambda: self.web_endpoint)
         if not resource_service:
             methods = refusing(methods)

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["go_yaml_fault", "go_yaml_fault_4"]
 
+_NO_NODE = "did not find expected node content"
+
 
 def go_yaml_fault(error: Any, text: str) -> str:
     """Return a fault in the words of go-yaml up to version 3.
@@ -31,6 +33,8 @@ def go_yaml_fault_4(error: Any, text: str) -> str:
         text: What was parsed.
     """
     context, problem = getattr(error, "context", None), getattr(error, "problem_mark", None)
+    if context is not None and _lacks_node(error):
+        return f"yaml: {context} at line {error.context_mark.line + 1}: {_problem(error, text)}"
     told = ""
     where = "" if problem is None else _place(problem, error)
     if context is not None and error.context_mark is not None:
@@ -55,10 +59,15 @@ def _is_scanner(error: Any) -> bool:
     return isinstance(error, ScannerError)
 
 
+def _lacks_node(error: Any) -> bool:
+    # In the words of PyYAML, and of libyaml.
+    return str(getattr(error, "problem", "")).startswith(("expected the node content", _NO_NODE))
+
+
 def _problem(error: Any, text: str) -> str:
     problem = getattr(error, "problem", None)
-    if str(problem).startswith("expected the node content, but found"):
-        return "did not find expected node content"
+    if _lacks_node(error):
+        return _NO_NODE
     if problem != "found undefined alias":
         return str(problem or error)
     number, column = int(error.problem_mark.line), int(error.problem_mark.column)

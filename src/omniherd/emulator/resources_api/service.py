@@ -16,6 +16,7 @@ from omniherd.errors import SelectorError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from omniherd.emulator.resources_api.of_nodes import OfNodes
     from omniherd.emulator.server import Incoming, Method, Send, StreamMethod, UnaryMethod
     from omniherd.emulator.store import Store
     from omniherd.emulator.validators import Validators
@@ -37,12 +38,14 @@ class ResourceService:
         store: The state.
         state: What answers calls of the State service, by path.
         validators: What may be written.
+        of_nodes: What reads resources of Talos.
     """
 
-    def __init__(self, store: Store, state: Mapping[str, Method], validators: Validators) -> None:
+    def __init__(self, store: Store, state: Mapping[str, Method], validators: Validators, of_nodes: OfNodes) -> None:
         self._store = store
         self._state = state
         self._validators = validators
+        self._of_nodes = of_nodes
 
     def methods(self) -> dict[str, Method]:
         """Return what answers, by path."""
@@ -62,6 +65,9 @@ class ResourceService:
 
     async def get(self, call: Incoming, request: Any) -> Any:
         """Answer Get."""
+        if call.header("runtime") == "Talos":
+            one, node = self._of_nodes.get(call, request.namespace, request.type, request.id)
+            return message("omni.resources.GetResponse")(body=resource_json(one, node))
         self._begin(call, request.type)
         wanted = _message("GetRequest", namespace=request.namespace, type=request.type, id=request.id)
         found = _message("GetResponse").FromString(await self._ask("Get", call, wanted))
@@ -69,6 +75,10 @@ class ResourceService:
 
     async def list(self, call: Incoming, request: Any) -> Any:
         """Answer List."""
+        if call.header("runtime") == "Talos":
+            on_nodes = self._of_nodes.list_all(call, request.namespace, request.type)
+            items = [resource_json(one, node) for one, node in on_nodes]
+            return message("omni.resources.ListResponse")(items=items, total=len(items))
         self._begin(call, request.type)
         wanted: Any = _message("ListRequest", namespace=request.namespace, type=request.type)
         _select(call, wanted.options)

@@ -23,8 +23,13 @@ _NODE_NAME = "omni.sidero.dev/node-name"
 _ACCEPTANCE = ("pending", "accepted", "rejected")
 
 
-def resource_json(resource: Stored) -> str:
-    """Return a resource as JSON: spec first, then metadata; the version is a number, times have whole seconds."""
+def resource_json(resource: Stored, node: str = "") -> str:
+    """Return a resource as JSON: spec first, then metadata; the version is a number, times have whole seconds.
+
+    Args:
+        resource: The resource.
+        node: The machine that it is on, for one of Talos; empty for none.
+    """
     metadata: dict[str, Any] = {
         "created": _moment(resource.created[0]),
         "updated": _moment(resource.updated[0]),
@@ -40,13 +45,17 @@ def resource_json(resource: Stored) -> str:
         metadata["annotations"] = dict(sorted(resource.annotations.items()))
     if resource.finalizers:
         metadata["finalizers"] = list(resource.finalizers)
+    if node:
+        metadata["node"] = node
     metadata["version"] = int(resource.version) if resource.version.isdigit() else 0
     return f'{{"spec":{_spec(resource)},"metadata":{compact(metadata)}}}'
 
 
 def _spec(resource: Stored) -> str:
     info = TYPES.get(resource.type)
-    if info is None or info.spec is None:
+    if info is None:
+        return _foreign_spec(resource)
+    if info.spec is None:
         return "{}"
     spec = unpacked(resource.type, resource.decode())
     if info.spec.startswith("specs."):
@@ -55,6 +64,13 @@ def _spec(resource: Stored) -> str:
     from omniherd.yamlform.specform import spec_to_mapping
 
     return dumps(spec_to_mapping(spec, resource.type), indent=None)
+
+
+def _foreign_spec(resource: Stored) -> str:
+    """Return the spec of a type that Omni does not have: what its YAML form says."""
+    import yaml
+
+    return dumps(yaml.safe_load(resource.yaml or "{}"), indent=None)
 
 
 def _moment(seconds: int) -> str:

@@ -183,9 +183,7 @@ def _parsed(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        # Faults of the parser in the first line have a place here, unlike elsewhere.
-        fault = go_yaml_fault_4(error, text).replace("<unknown position>", "line 1")
-        raise StateError("UNKNOWN", fault) from None
+        raise StateError("UNKNOWN", go_yaml_fault_4(error, text)) from None
 
 
 def _canonical(raw: bytes) -> str:

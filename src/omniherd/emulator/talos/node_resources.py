@@ -94,7 +94,7 @@ class NodeResources:
             for key, one in wanted.items():
                 current = store.find(*key)
                 if current is None:
-                    store.create(one, one.owner)
+                    store.create(one.replace(updated=store.now()), one.owner)
                 elif (current.spec, current.yaml) != (one.spec, one.yaml):
                     store.modify(*key, spec=one.spec, yaml=one.yaml)
 
