@@ -59,6 +59,7 @@ generate: .venv/dev
 bench: .venv/dev
 	$(BIN)/python tests/perf/bench_state.py
 	$(BIN)/python tests/perf/bench_emulator.py
+	$(BIN)/python tests/perf/bench_templates.py
 
 docs: .venv/dev
 	$(BIN)/python tools/build_docs.py

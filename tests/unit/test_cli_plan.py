@@ -309,6 +309,39 @@ def test_whole_resources_and_labels_can_be_left_alone() -> None:
     assert not template.Ignore(["labels=team", "msn/3*"]).apply(plan).empty
 
 
+def patched(*names: str) -> template.Template:
+    found = lab()
+    found.cluster.patches = [template.Patch(one, {"machine": {"env": {"NAME": one}}}) for one in names]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        ("abc", "bc", ["-200-cluster-lab-a"]),
+        ("bc", "abc", ["+200-cluster-lab-a"]),
+        ("abc", "ab", ["-202-cluster-lab-c"]),
+        ("abc", "bcd", ["-200-cluster-lab-a", "+202-cluster-lab-d"]),
+        # The order would become another.
+        (
+            "b",
+            "xb",
+            ["+200-cluster-lab-x", "+201-cluster-lab-b", "-200-cluster-lab-b"],
+        ),
+        ("ab", "ba", ["+200-cluster-lab-b", "+201-cluster-lab-a", "-200-cluster-lab-a", "-201-cluster-lab-b"]),
+    ],
+)
+def test_numbers_of_patches_can_stay(before: str, after: str, left: list[str]) -> None:
+    plan = patched(*after).plan(patched(*before).resources())
+    kept = template.Ignore(["numbers"]).apply(plan)
+    assert sorted(f"{'+' if one.action == 'create' else '-'}{one.resource.id}" for one in kept.steps()) == sorted(left)
+    # What stays in place is no difference the next time either.
+    world = patched(*before).resources()
+    gone = {one.key for phase in kept.destroys for one in phase}
+    world = [one for one in world if one.key not in gone] + list(kept.creates)
+    assert template.Ignore(["numbers"]).apply(patched(*after).plan(world)).empty
+
+
 def test_a_plan_file_keeps_everything(tmp_path: Path) -> None:
     first = lab()
     plan = lab(size=5, talos="v1.12.8", more=[template.Workers()]).plan(first.resources())

@@ -27,7 +27,7 @@ IGNORE = option(
     multiple=True,
     default=(),
     metavar="RULE",
-    help="leave as it is: locks, labels=PATTERN, annotations=PATTERN, TYPE or TYPE/PATTERN; may be repeated",
+    help="leave as it is: locks, numbers, labels=PATTERN, annotations=PATTERN, TYPE or TYPE/PATTERN; may be repeated",
 )
 PRUNE = flag("--prune", help="delete clusters that a template made and that none of the files has")
 _BRIEF = flag("--brief", help="leave the diffs out")
