@@ -175,6 +175,7 @@ class MediaRecipe:
         grpc_tunnel: `auto`, `enabled` or `disabled`: whether its machines tunnel their connection through gRPC.
         bootloader: `auto`, `dual`, `sd` or `grub`.
         embedded_machine_config: A machine configuration that is in the image.
+        image_factory_url: Another image factory than the server's first, as presets of Omni 1.10 may name one.
     """
 
     name: str
@@ -194,6 +195,7 @@ class MediaRecipe:
     grpc_tunnel: GRPCTunnel = "auto"
     bootloader: Bootloader = "auto"
     embedded_machine_config: str = field(default="", repr=False)
+    image_factory_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -283,6 +283,25 @@ def test_an_enterprise_factory_gets_its_password(
     assert "bWU6" not in repr(built)
 
 
+def test_a_preset_of_another_factory(
+    emulator: Emulator, omni: Omni, factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def create_schematic(_self: object, *, image_factory_url: str, **_options: object) -> Schematic:
+        asked.append(image_factory_url)
+        return Schematic(DIGEST, "", grpc_tunnel=False, yaml="")
+
+    monkeypatch.setattr(type(omni.management), "create_schematic", create_schematic)
+    fields = {"image_factory_base_url": "https://first", "secondary_image_factory_base_url": factory.url}
+    emulator.store.put(FEATURES, "features-config", {**fields, "secondary_image_factory_pxe_base_url": "http://pxe2"})
+    spec = {"architecture": 1, "image_factory_url": factory.url}
+    emulator.store.put("InstallationMediaConfigs.omni.sidero.dev", "other", spec)
+    built = omni.media.build(omni.media.preset_recipe("other"))
+    assert (asked, built.url.startswith(factory.url)) == ([factory.url], True)
+    assert built.pxe_url.startswith("http://pxe2/pxe/")
+
+
 def test_a_refused_image(omni: Omni, factory: Factory, file: MediaFile, tmp_path: Path) -> None:
     factory.refuse = (404, "no such schematic")
     with pytest.raises(OmniError, match="error code: 404, message: no such schematic") as caught:

@@ -337,6 +337,7 @@ class AsyncMedia:
             grpc_tunnel=tunnel,
             bootloader=_BOOTLOADERS[spec.bootloader],
             embedded_machine_config=config,
+            image_factory_url=spec.image_factory_url,
         )
 
     async def _check_talos(self, version: str) -> None:
@@ -402,6 +403,7 @@ class AsyncMedia:
                 overlay=recipe.overlay,
                 bootloader=recipe.bootloader,
                 embedded_machine_config=recipe.embedded_machine_config,
+                image_factory_url=recipe.image_factory_url,
                 timeout=timeout,
             )
         features = (await self._omni.get(FeaturesConfig, "features-config")).spec
@@ -411,11 +413,17 @@ class AsyncMedia:
                 login = (await self._omni.get(ImageFactoryAuth, "image-factory-auth")).spec
             if login.username and login.password:
                 credentials = (login.username, login.password)
+        factory, pxe = features.image_factory_base_url, features.image_factory_pxe_base_url
+        if recipe.image_factory_url and recipe.image_factory_url != factory:
+            second = recipe.image_factory_url == features.secondary_image_factory_base_url
+            factory, pxe = recipe.image_factory_url, features.secondary_image_factory_pxe_base_url if second else ""
+            # The password is the first one's.
+            credentials = None
         header = "" if credentials is None else base64.b64encode(":".join(credentials).encode()).decode()
         return MediaFile(
             schematic=schematic,
-            url=image_url(features.image_factory_base_url, schematic.id, recipe),
-            pxe_url=pxe_url(features.image_factory_pxe_base_url, schematic.id, recipe, credentials),
+            url=image_url(factory, schematic.id, recipe),
+            pxe_url=pxe_url(pxe, schematic.id, recipe, credentials) if pxe else "",
             file_name=local_name(recipe, schematic.id),
             authorization=header and f"Basic {header}",
         )

@@ -12,7 +12,7 @@ import click
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.failures import os_text, told
 from omniherd.cli.flags import BOOL, command, flag, listed, option
-from omniherd.errors import InputError
+from omniherd.errors import InputError, OmniError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -285,6 +285,8 @@ def _fetch(omni: Omni, recipe: MediaRecipe, target: Path, *, pxe: bool) -> None:
     elif recipe.grpc_tunnel == "disabled" and through:
         sys.stderr.write("WARNING: the server tunnels through gRPC whatever --use-siderolink-grpc-tunnel says\n")
     if pxe:
+        if not file.pxe_url:
+            raise OmniError("the image factory of this image does not boot machines over the network")
         sys.stdout.write(f"{file.pxe_url}\n")
         return
     if target.is_dir():
