@@ -115,8 +115,8 @@ def test_locks_take_names(shell: Shell, server: Emulator, ident: str) -> None:
 
 
 def test_power_and_logs_take_names(shell: Shell, ident: str) -> None:
-    code, _, err = shell("machine", "shutdown", NAME)
-    by_id = shell("machine", "shutdown", ident)
+    code, _, err = shell("machine", "power-on", NAME)
+    by_id = shell("machine", "power-on", ident)
     assert (code, err.replace(f'"{NAME}" ({ident})', f'"{ident}"').replace(NAME, ident)) == (by_id[0], by_id[2])
     assert shell("machine-logs", NAME) == shell("machine-logs", ident)
 
