@@ -331,7 +331,30 @@ def _file_error(path: str, error: OSError) -> ConfigError:
     return ConfigError(f"open {path}: {_reason(error)}", hint=hint, details={"path": path})
 
 
+def _own_form(data: bytes) -> tuple[dict[str, Context], str] | None:
+    """Read the form that `to_yaml` writes, None for any other: no YAML reader needs to be loaded for it."""
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    contexts: dict[str, Context] = {}
+    current = ""
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(": ")
+        if line.startswith("context: "):
+            current = value
+        elif line.startswith(_INDENT) and not line.startswith(_INDENT * 2):
+            contexts[line.strip()[:-1]] = Context()
+        elif contexts and key in {"url", "basic", "identity"}:
+            setattr(contexts[next(reversed(contexts))], key, value)
+    # Whatever was misread above would be written in another way.
+    return (contexts, current) if OmniConfig("", contexts, current).to_yaml() == text else None
+
+
 def _parse(data: bytes, path: str) -> tuple[dict[str, Context], str]:
+    simple = _own_form(data)
+    if simple is not None:
+        return simple
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -13,7 +13,6 @@ from omniherd._backend.options import MAX_REQUEST, gunzip
 from omniherd._backend.tls import TLS, trust
 from omniherd._core.retry import RetryPolicy
 from omniherd._core.slots import Slots
-from omniherd._core.status import error_from_status
 from omniherd.errors import Canceled, ForkError, OmniError, ResourceExhausted
 
 if TYPE_CHECKING:
@@ -292,6 +291,8 @@ class AsyncChannel:
 
     def translate(self, error: Any, resource: str | None) -> APIError:
         """Return the error of ours for one of gRPC's."""
+        from omniherd._core.status import error_from_status
+
         code, text = error.code(), error.details()
         name = "UNKNOWN" if code is None else code.name
         return error_from_status(name, text or "", resource=resource, endpoint=self.endpoint.url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
+import sys
 
 from omniherd._core.watch import KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT
 from omniherd._version import __version__
@@ -40,7 +40,7 @@ def channel_options(name: str | None) -> list[tuple[str, int | str]]:
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 10_000),
-        ("grpc.primary_user_agent", f"omniherd/{__version__} python/{platform.python_version()}"),
+        ("grpc.primary_user_agent", f"omniherd/{__version__} python/{sys.version.split()[0]}"),
         # Retries are ours to decide; what gRPC repeats by itself when a call certainly did not go out stays on.
         ("grpc.enable_retries", 0),
     ]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import ssl
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -93,6 +90,8 @@ def system_roots() -> bytes | None:
     """
     if os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
         return None
+    import ssl
+
     chosen = os.environ.get("SSL_CERT_FILE")
     for path in (chosen, ssl.get_default_verify_paths().cafile, *_BUNDLES):
         if path:
@@ -112,6 +111,9 @@ def pin(endpoint: Endpoint, timeout: float) -> tuple[bytes, str]:
     Raises:
         Unavailable: The server does not answer, does not speak TLS, or its certificate bears no name at all.
     """
+    import socket
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -151,6 +153,9 @@ def pin(endpoint: Endpoint, timeout: float) -> tuple[bytes, str]:
 
 def _name(pem: bytes, host: str) -> str | None:
     """Return a name that a certificate bears, the wanted one if it is among them."""
+    import ssl
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "certificate.pem"
         path.write_bytes(pem)

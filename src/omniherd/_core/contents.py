@@ -21,6 +21,8 @@ __all__ = ["Contents", "has_contents"]
 # Others are computed for each call, or lie behind rules of their own (those of infra providers).
 _NAMESPACES = frozenset(("default", "ephemeral", "meta", "metrics"))
 _CREATED, _BOOTSTRAPPED, _ERRORED = 0, 3, 4
+# Of descriptors: types of fields, and the label of lists.
+_INT32, _MESSAGE, _BYTES, _REPEATED = 5, 11, 12, 3
 
 
 def has_contents(info: TypeInfo | None, namespace: str) -> bool:
@@ -33,26 +35,30 @@ def has_contents(info: TypeInfo | None, namespace: str) -> bool:
     return info is not None and info.ops is None and namespace == info.namespace and namespace in _NAMESPACES
 
 
+def _part(number: int, data: bytes) -> bytes:
+    return bytes((number << 3 | 2, len(data))) + data
+
+
+def _field(name: bytes, number: int, kind: int, *, label: int = 1, message: bytes = b"") -> bytes:
+    numbers = bytes((3 << 3, number, 4 << 3, label, 5 << 3, kind))
+    return _part(2, _part(1, name) + numbers + (_part(6, message) if message else b""))
+
+
 @cache
 def _events() -> type[Message]:
     """Return a message that reads a `WatchResponse` no deeper than its events, each resource left as bytes."""
-    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-    from google.protobuf.descriptor_pool import DescriptorPool
-    from google.protobuf.message_factory import GetMessageClass
+    from omniherd._core.pool import implementation
 
-    field = FieldDescriptorProto
-    file = FileDescriptorProto(name="contents.proto", package="contents", syntax="proto3")
-    event = file.message_type.add(name="Event")
-    event.field.add(name="resource", number=1, type=field.TYPE_BYTES, label=field.LABEL_OPTIONAL)
-    event.field.add(name="event_type", number=2, type=field.TYPE_INT32, label=field.LABEL_OPTIONAL)
-    events = file.message_type.add(name="Events")
-    events.field.add(
-        name="event", number=1, type=field.TYPE_MESSAGE, label=field.LABEL_REPEATED, type_name=".contents.Event"
+    # A FileDescriptorProto, encoded by hand: the module that knows it takes longer to load than a list to come.
+    event = _part(1, b"Event") + _field(b"resource", 1, _BYTES) + _field(b"event_type", 2, _INT32)
+    events = _part(1, b"Events") + _field(b"event", 1, _MESSAGE, label=_REPEATED, message=b".contents.Event")
+    file = (
+        _part(1, b"contents.proto") + _part(2, b"contents") + _part(4, event) + _part(4, events) + _part(12, b"proto3")
     )
-    pool = DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    made: type[Message] = GetMessageClass(pool.FindMessageTypeByName("contents.Events"))
-    return made
+    make_pool, make_class = implementation()
+    pool = make_pool()
+    pool.AddSerializedFile(file + _part(12, b"proto3"))
+    return make_class(pool.FindMessageTypeByName("contents.Events"))
 
 
 class Contents:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -50,6 +49,9 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[Bina
     Raises:
         OSError: See `write_atomic`.
     """
+    # It takes longer to import than most commands to read.
+    import tempfile
+
     target = Path(os.path.realpath(path))
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:

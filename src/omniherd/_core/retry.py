@@ -7,7 +7,6 @@ had its effect, and repeating it silently could undo what somebody did in betwee
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,13 @@ if TYPE_CHECKING:
     from omniherd.errors import APIError
 
 __all__ = ["RetryPolicy"]
+
+
+def _drawn() -> float:
+    # Nothing is drawn as long as no call fails.
+    import random
+
+    return random.random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class RetryPolicy:
     maximum: float = 5.0
     jitter: float = 0.5
 
-    def delay(self, repetition: int, chance: Callable[[], float] = random.random) -> float:
+    def delay(self, repetition: int, chance: Callable[[], float] = _drawn) -> float:
         """Return the seconds to wait before a repetition.
 
         Args:
@@ -60,7 +66,7 @@ class RetryPolicy:
         safe: bool,
         repetition: int,
         remaining: float | None = None,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _drawn,
     ) -> float | None:
         """Decide about a failed call.
 

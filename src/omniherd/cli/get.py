@@ -28,13 +28,13 @@ class _Query(NamedTuple):
     Attributes:
         ident: One resource's id, or None for the kind.
         namespace: The namespace, `""` for the type's own.
-        terms: The label selector.
+        terms: The label selector, or None.
         regexp: The expression on ids, or None.
     """
 
     ident: str | None
     namespace: str
-    terms: Selector
+    terms: Selector | None
     regexp: str | None
 
 
@@ -73,8 +73,6 @@ def get(**values: Any) -> None:
 
 
 def _query(values: dict[str, Any]) -> _Query:
-    from omniherd.selectors import parse
-
     ident = values["words"][1] if len(values["words"]) > 1 else None
     selector, regexp = values["selector"], values["id_match_regexp"]
     if ident is not None and selector:
@@ -85,7 +83,12 @@ def _query(values: dict[str, Any]) -> _Query:
         from omniherd.cli.regexps import check_regexp
 
         check_regexp(regexp)
-    return _Query(ident, values["namespace"], parse(selector), regexp or None)
+    terms = None
+    if selector:
+        from omniherd.selectors import parse
+
+        terms = parse(selector)
+    return _Query(ident, values["namespace"], terms, regexp or None)
 
 
 def _show(omni: Omni, definition: Definition, printer: Printer, query: _Query) -> None:

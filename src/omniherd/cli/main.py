@@ -35,7 +35,7 @@ _HELP = frozenset(("-h", "--help", "help"))
 
 def entry() -> None:
     """Run the command line of this process, and exit with its code."""
-    code = run(sys.argv[1:])
+    code = run(sys.argv[1:], alone=True)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -46,16 +46,21 @@ def entry() -> None:
     os._exit(code)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], *, alone: bool = False) -> int:
     """Run one command line.
 
     Args:
         arguments: The words after the program's name.
+        alone: Whether the process is there for nothing else; imports are spared then that others would need.
 
     Returns:
         The exit code: 0 for success, and for a watch that was ended by Ctrl-C; 1 for every failure.
     """
     words = list(arguments)
+    if alone and words and words[0] not in _HELP:
+        from omniherd.cli.unused_imports import put_off
+
+        put_off()
     if not words or (words[0] in _HELP and len(words) == 1):
         sys.stdout.write(group_help(ROOT, "omniherd"))
         return 0

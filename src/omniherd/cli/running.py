@@ -26,7 +26,6 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
     Returns:
         The exit code.
     """
-    from omniherd.cli.failures import describe, os_text
     from omniherd.errors import OmniError
 
     # Python turns SIGINT into KeyboardInterrupt; SIGTERM ends a command the same way, so that streams are closed.
@@ -45,6 +44,8 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
     except click.ClickException as error:
         return _say(error.format_message())
     except OmniError as error:
+        from omniherd.cli.failures import describe
+
         return _say(describe(error))
     except (KeyboardInterrupt, click.Abort):
         return 130
@@ -53,6 +54,8 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        from omniherd.cli.failures import os_text
+
         return _say(os_text(error))
     except RecursionError:
         return _say("the input is nested too deeply")

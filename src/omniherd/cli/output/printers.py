@@ -93,7 +93,7 @@ class TablePrinter:
         """Take a row."""
         metadata = resource.metadata.proto
         row = (metadata.namespace, self._display, metadata.id, metadata.version)
-        cells = self._columns.cells(resource.yaml_spec) if self._columns.titles else ()
+        cells = self._columns.of(resource)
         cells = (*cells, *self._cells(metadata.id))
         self._rows.append((_MARKS[event], *row, *cells) if self._watch else (*row, *cells))
         return ""

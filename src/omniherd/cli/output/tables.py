@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from omniherd.jsonpath import Template
+    from omniherd.resource import Resource
+
 __all__ = ["Columns", "cell", "layout"]
 
 _PADDING = 3
@@ -62,24 +65,51 @@ class Columns:
     """
 
     def __init__(self, columns: Iterable[tuple[str, str]]) -> None:
-        from omniherd.jsonpath import compile as compile_template
+        from omniherd.cli.output.fields import path_of
 
         pairs = list(columns)
         self.titles = tuple(title.upper() for title, _ in pairs)
-        self._templates = [compile_template(path) for _, path in pairs]
+        self._paths = [(text, path_of(text)) for _, text in pairs]
+        self._compiled: dict[str, Template] = {}
+        for text, path in self._paths:
+            if path is None:
+                self._template(text)
+
+    def _template(self, text: str) -> Template:
+        from omniherd.jsonpath import compile as compile_template
+
+        if text not in self._compiled:
+            self._compiled[text] = compile_template(text)
+        return self._compiled[text]
+
+    def of(self, resource: Resource[Any]) -> tuple[str, ...]:
+        """Return the cells of a resource."""
+        if not self._paths:
+            return ()
+        from google.protobuf.message import Message
+
+        from omniherd.cli.output.fields import shown
+
+        spec: Any = resource.spec
+        if isinstance(spec, Message):
+            plain = [None if path is None else shown(spec, path) for _, path in self._paths]
+            if None not in plain:
+                return tuple(_one_line(text) for text in plain if text is not None)
+        return self.cells(resource.yaml_spec)
 
     def cells(self, yaml_spec: str) -> tuple[str, ...]:
         """Return the cells of a resource, given its spec in Omni's YAML form."""
-        if not self._templates:
+        if not self._paths:
             return ()
         from omniherd.errors import JSONPathError
         from omniherd.yamlform import load
 
         spec: Any = load(yaml_spec) if yaml_spec else {}
         cells: list[str] = []
-        for template in self._templates:
+        for text, _ in self._paths:
             try:
-                cells.append(cell([value for values in template.results(spec) for value in values]))
+                results = self._template(text).results(spec)
+                cells.append(cell([value for values in results for value in values]))
             except JSONPathError:
                 cells.append("")
         return tuple(cells)
