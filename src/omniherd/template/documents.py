@@ -276,7 +276,7 @@ def syntax_text(error: YAMLError, source: Source) -> str:
         what = "control characters are not allowed" if "special characters" in reason else "invalid leading UTF-8 octet"
         return f"yaml: offset {position}: {what}"
     kind = type(cause).__name__
-    at = _Mark(int(mark.line), int(mark.column))
+    at = found = _Mark(int(mark.line), int(mark.column))
     if "'\\t'" in problem and at == _Mark(0, 0):
         return "yaml: while scanning for the next token at line 1: found character that cannot start any token"
     if "'\\t'" in problem:
@@ -288,7 +288,8 @@ def syntax_text(error: YAMLError, source: Source) -> str:
         at = _Mark(at.line, at.column - 1)
     context: str = getattr(cause, "context", None) or ""
     context_mark: Any = getattr(cause, "context_mark", None)
-    start = at if context_mark is None else _Mark(int(context_mark.line), int(context_mark.column))
+    start = found if context_mark is None else _Mark(int(context_mark.line), int(context_mark.column))
+    start = at if start == found else start
     if context == "while scanning a directive" and problem.startswith("expected alphabetic"):
         problem = "could not find expected directive name"
     if problem.startswith("expected <block end>"):
