@@ -52,7 +52,7 @@ BEGINNING = "the record has the first lines of the log and leaves out the others
 
 EXCEPTIONS = {
     19: BEGINNING,
-    **dict.fromkeys((50, 51, 53, 54, 56, 57, 62, 104, 107, 108, 109, 114), MORE),
+    **dict.fromkeys((50, 51, 53, 54, 56, 57, 62, 70, 104, 107, 108, 109, 114), MORE),
     **dict.fromkeys((55, 111), URLS),
     **dict.fromkeys((52,), NUMBERS),
     **dict.fromkeys((59, 60), WORKERS),

@@ -72,6 +72,7 @@ UNARY = [
     "LogsContainers",
     "Memory",
     "Mounts",
+    "Netstat",
     "NetworkDeviceStats",
     "Processes",
     "ServiceList",
@@ -405,3 +406,20 @@ def test_resource_service_reads_the_same(emulator):
     assert [one["metadata"]["node"] for one in both] == ["fra-cp-1", "fra-worker-1"]
     with pytest.raises(PermissionDenied, match="insufficient role"):
         items(emulator.add_service_account("nobody", "None"))
+
+
+def test_a_restored_state_is_the_machines_too():
+    with Emulator() as emulator, emulator.connect() as omni:
+        talos = omni.talos("staging", nodes="ams-cp-1")
+        snapshot = emulator.snapshot()
+
+        def names():
+            return [one.id for one in talos.list("Members.cluster.talos.dev", namespace="cluster")]
+
+        before = names()
+        emulator.store.remove(
+            "default", "ClusterMachineIdentities.omni.sidero.dev", omni.machines.find("ams-worker-1").id
+        )
+        assert names() == ["ams-cp-1"]
+        emulator.restore(snapshot)
+        assert names() == before == ["ams-cp-1", "ams-worker-1"]

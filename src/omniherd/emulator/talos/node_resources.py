@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.records import Event, Stored, length_delimited
 from omniherd.emulator.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from omniherd.emulator.store import Clock
     from omniherd.emulator.talos.nodes import Node, Nodes
@@ -48,7 +50,9 @@ _CONTROL_PLANE, _WORKER = 2, 3
 
 
 class NodeResources:
-    """The stores of the machines, each made when it is first asked for and kept in step from then on.
+    """The stores of the machines, made and brought up to date when they are asked for.
+
+    One that is watched follows every change at once.
 
     Args:
         store: The state of Omni.
@@ -60,8 +64,11 @@ class NodeResources:
         self._nodes = nodes
         self._running = running
         self._stores: dict[str, Store] = {}
+        self._outdated: set[str] = set()
+        self._watched: Counter[str] = Counter()
         self._lock = store.lock
-        store.observe(self._see)
+        # Not as an observer, which does not see a state that is put in place as a whole.
+        store.keep(self._see)
 
     def store(self, node: Node) -> Store:
         """Return the resources of a machine."""
@@ -69,23 +76,41 @@ class NodeResources:
             found = self._stores.get(node.id)
             if found is None:
                 found = self._stores[node.id] = Store(_from(node, self._running.clock))
-                self._refresh(node)
+                self._outdated.add(node.id)
+            if node.id in self._outdated:
+                self._refresh(node, self._nodes.members(node.cluster))
             return found
+
+    @contextmanager
+    def watched(self, node: Node) -> Generator[Store]:
+        """Return the resources of a machine, for a time in which they follow every change."""
+        with self._lock:
+            store = self.store(node)
+            self._watched[node.id] += 1
+        try:
+            yield store
+        finally:
+            with self._lock:
+                self._watched[node.id] -= 1
 
     def _see(self, event: Event) -> None:
         changed = event.resource
         if changed is None or changed.type not in _SOURCES or not self._stores:
             return
-        for id_ in tuple(self._stores):
+        self._outdated.update(self._stores)
+        members: dict[str, list[Node]] = {}
+        for id_ in [id_ for id_, count in self._watched.items() if count]:
             node = self._nodes.node(id_)
             if node is None:
-                del self._stores[id_]
-            elif id_ == changed.id or node.cluster == changed.labels.get("omni.sidero.dev/cluster", ""):
-                self._refresh(node)
+                continue
+            if node.cluster not in members:
+                members[node.cluster] = self._nodes.members(node.cluster)
+            self._refresh(node, members[node.cluster])
 
-    def _refresh(self, node: Node) -> None:
+    def _refresh(self, node: Node, members: list[Node]) -> None:
+        self._outdated.discard(node.id)
         store = self._stores[node.id]
-        wanted = {(one.namespace, one.type, one.id): one for one in _resources(node, self._nodes.members(node.cluster))}
+        wanted = {(one.namespace, one.type, one.id): one for one in _resources(node, members)}
         with store.lock:
             for namespace, kind in store.kinds():
                 for old in store.list(namespace, kind):

@@ -9,7 +9,7 @@ from omniherd.emulator.talos.hardware import share
 if TYPE_CHECKING:
     from omniherd.emulator.talos.nodes import Node
 
-__all__ = ["RESTARTABLE", "containers", "pods", "processes", "services"]
+__all__ = ["RESTARTABLE", "containers", "listening", "pods", "processes", "services"]
 
 RESTARTABLE = frozenset({"kubelet"})
 """Services that can be restarted."""
@@ -80,6 +80,37 @@ def pods(node: Node) -> list[tuple[str, str]]:
     names = [*(_STATIC_PODS if node.control_plane else ()), "kube-proxy"]
     found = [(f"{name}-{node.name}", f"registry.k8s.io/{name}:v{version}") for name in names]
     return [*found, (f"kube-flannel-{node.name}", "ghcr.io/siderolabs/flannel:v0.27.4")]
+
+
+# Who listens where: the port, on machines of which kind, the process.
+_LISTENING = (
+    (2379, "control plane", 700, "etcd"),
+    (2380, "control plane", 700, "etcd"),
+    (6443, "control plane", 800, "kube-apiserver"),
+    (10250, "node", 600, "kubelet"),
+    (50000, "machine", 400, "apid"),
+)
+
+
+def listening(node: Node) -> list[dict[str, Any]]:
+    """Return the sockets that wait for connections."""
+    kinds = {"machine"}
+    if node.cluster:
+        kinds.add("node")
+    if node.control_plane:
+        kinds.add("control plane")
+    return [
+        {
+            "l4proto": "tcp6",
+            "localip": "::",
+            "localport": port,
+            "remoteip": "::",
+            "state": "LISTEN",
+            "process": {"pid": pid, "name": name},
+        }
+        for port, kind, pid, name in _LISTENING
+        if kind in kinds
+    ]
 
 
 def containers(node: Node, namespace: str) -> list[dict[str, Any]]:

@@ -251,16 +251,18 @@ class Proxy:
             raise _unfinished(call.path)
         if request.type == SENSITIVE and role != ADMIN:
             raise StateError("PERMISSION_DENIED", "not authorized")
+        if call.path == _STATE + "Watch":
+            with self._resources.watched(node) as store:
+                await answer_watch(store, call, request, send)
+            return
         store = self._resources.store(node)
         if call.path == _STATE + "Get":
             found = store.get(request.namespace, request.type, request.id)
             await send(length_delimited(1, found.wire))
-        elif call.path == _STATE + "List":
+        else:
             match = compile_queries(request.options)
             for one in store.list(request.namespace, request.type, match):
                 await send(length_delimited(1, one.wire))
-        else:
-            await answer_watch(store, call, request, send)
 
 
 def _values(call: Incoming, name: str) -> list[str]:
