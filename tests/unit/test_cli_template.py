@@ -145,3 +145,12 @@ def test_a_template_from_standard_input(offline: InnerShell, monkeypatch: pytest
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(LAB.encode())))
     code, out, _ = offline("cluster", "template", "render", "-f", "-")
     assert (code, out.count("metadata:")) == (0, 3)
+
+
+def test_a_folder_s_overlays_may_not_leave_it_either(shell: InnerShell) -> None:
+    overlay = "kind: Overlay\nbase: ../../base.yaml\nname: lab\n"
+    shell.write({"base.yaml": LAB, "sub/dir/over.yaml": overlay, "sub/other.yaml": LAB})
+    code, out, err = shell("cluster", "template", "sync", "-f", "sub/dir", "--dry-run")
+    assert (code, out) == (1, "")
+    assert "failed to read the base: openat ../base.yaml: path escapes from parent" in err
+    assert shell("cluster", "template", "sync", "-f", "sub/dir", "--dry-run", "--allowed-dir", "..")[0] == 0

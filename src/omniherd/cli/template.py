@@ -260,15 +260,12 @@ def _telling(before: str = "error syncing template: ") -> Generator[None]:
 
 def _load(path: str, values: dict[str, Any], allowed: Path | None = None) -> Template:
     from omniherd.template import load, loads
-    from omniherd.template.files import Files
 
     if path == "-":
         return loads(sys.stdin.buffer.read(), allowed_dir=values["allowed_dir"])
-    if allowed is None:
-        return load(path, allowed_dir=values["allowed_dir"])
-    template = load(path, allowed_dir=None)
-    template.files = Files(template.files.folder, str(allowed))
-    return template
+    return load(
+        path, allowed_dir=values["allowed_dir"] if allowed is None else os.path.relpath(allowed, Path(path).parent)
+    )
 
 
 def _shown(text: str) -> str:
