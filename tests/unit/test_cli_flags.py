@@ -8,6 +8,7 @@ import pytest
 from omniherd.cli.emulator import split_address
 from omniherd.cli.failures import describe, rpc_text
 from omniherd.cli.flags import Seconds, command, flag, option
+from omniherd.cli.main import run as program
 from omniherd.cli.regexps import check_regexp
 from omniherd.cli.skew import version_notices
 from omniherd.cli.types import Definition, choose
@@ -172,3 +173,23 @@ def test_failures(error: Any, text: str) -> None:
 )
 def test_another_version_is_warned_of(backend: str, warned: bool) -> None:
     assert [backend in line for line in version_notices(backend)] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--context x cluster", 0, "Status, deletion and locks of clusters"),
+        ("cluster secret -n lab", 0, "Certificate authorities of a cluster"),
+        ("cluster secret rotate --name=lab -t 5s", 0, "New certificate authorities"),
+        ("cluster secret -n", 1, "Error: flag needs an argument: -n (see 'omniherd cluster secret --help')"),
+        ("cluster --context", 1, "Error: flag needs an argument: --context (see 'omniherd cluster --help')"),
+        ("cluster -n lab", 1, "Error: unknown flag: -n (see 'omniherd cluster --help')"),
+        ("cluster secret -n lab bogus", 1, 'Error: unknown command "bogus" for "omniherd cluster secret"'),
+    ],
+)
+def test_flags_between_the_names_of_commands(
+    words: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(words.split()) == code
+    out, err = capsys.readouterr()
+    assert (out + err).startswith(said)

@@ -98,10 +98,11 @@ def _find(words: list[str]) -> tuple[Entry, str, list[str]]:
             rest += words[position:]
             break
         if word.startswith("-") and word != "-":
-            rest.append(word)
             if word in valued and position < len(words):
-                rest.append(words[position])
+                # In one word, so that the value is not taken for a command.
+                word = f"{word}={words[position]}"
                 position += 1
+            rest.append(word)
             continue
         child = node.find(word)
         if child is None:
@@ -114,13 +115,14 @@ def _find(words: list[str]) -> tuple[Entry, str, list[str]]:
 
 def _group(node: Entry, path: str, rest: list[str]) -> int:
     words = [word for word in rest if not word.startswith("-")]
-    unknown = next((word for word in rest if word.startswith("-") and word not in _HELP and not _is_global(word)), None)
-    if any(word in _HELP for word in rest) or (not words and unknown is None and not _lacks_value(rest)):
+    known = _own_flags(path)
+    unknown = next((word for word in rest if word.startswith("-") and not _is_known(word, known)), None)
+    if any(word in _HELP for word in rest) or (not words and unknown is None and not _lacks_value(rest, known)):
         sys.stdout.write(group_help(node, path))
         return 0
     if unknown is not None and (not words or rest.index(unknown) < rest.index(words[-1])):
         message = f"unknown flag: {unknown.partition('=')[0]}"
-    elif _lacks_value(rest):
+    elif _lacks_value(rest, known):
         message = f"flag needs an argument: {rest[-1]}"
     else:
         message = f'unknown command "{words[-1]}" for "{path}"{_suggestions(node, words[-1])}'
@@ -128,12 +130,22 @@ def _group(node: Entry, path: str, rest: list[str]) -> int:
     return 1
 
 
-def _is_global(word: str) -> bool:
-    return word.partition("=")[0] in {line.split()[0] for line, _ in _GLOBAL_HELP}
+def _own_flags(path: str) -> set[str]:
+    """Return the flags that the groups of a path share with their commands."""
+    node, flags = ROOT, set[str]()
+    for name in path.split()[1:]:
+        node = node.children[name]
+        flags.update(node.valued)
+    return flags
 
 
-def _lacks_value(rest: list[str]) -> bool:
-    return bool(rest) and rest[-1] in _VALUED
+def _is_known(word: str, more: set[str]) -> bool:
+    name = word.partition("=")[0]
+    return word in _HELP or name in more or name in {line.split()[0] for line, _ in _GLOBAL_HELP}
+
+
+def _lacks_value(rest: list[str], more: set[str]) -> bool:
+    return bool(rest) and (rest[-1] in _VALUED or rest[-1] in more)
 
 
 def _suggestions(node: Entry, word: str) -> str:
