@@ -27,7 +27,7 @@ PARTS = {
     "CreateSchematic": "other image factories; the image of an overlay is that of its name",
     "CreateSchematicFromRaw": "some texts of what does not fit",
     "ValidateJSONSchema": "`unevaluated…`, dynamic and remote references, which are refused",
-    "ReadAuditLog": "kept in memory, so gone with the program; nothing of Kubernetes, which is not reached through it",
+    "ReadAuditLog": "nothing of Kubernetes, which is not reached through the emulator",
     "KubernetesUpgradePreChecks": "upgrade paths; the emulated clusters have no workloads to look at",
     "Logs": "a few lines of a service; of pods only that they run",
     "Read": "a few files of `/etc` and `/proc`",

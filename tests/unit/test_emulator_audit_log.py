@@ -11,6 +11,7 @@ from google.protobuf import json_format
 
 from omniherd._core.pool import message, pool
 from omniherd.emulator import Emulator
+from omniherd.emulator.services import audit_log
 from omniherd.resources import Cluster, ConfigPatch, MachineLabel
 from omniherd.signing import PGPKey, sign_headers
 
@@ -238,3 +239,28 @@ def test_a_restored_state_is_no_change():
         before = len(read(emulator, {})[2])
         emulator.restore(snapshot)
         assert len(read(emulator, {})[2]) == before
+
+
+def test_a_file_keeps_the_log(tmp_path):
+    """Entries of before are there again, and numbers go on."""
+    file = tmp_path / "state"
+    with Emulator(seed_fleet=False, data=file) as emulator, emulator.connect() as omni:
+        omni.create(MachineLabel("one"))
+    with Emulator(data=file) as emulator, emulator.connect() as omni:
+        omni.delete(MachineLabel, "one")
+        lines = [json.loads(one) for one in read(emulator, {"resource_id": "one"})[2]]
+        parse = message("management.ReadAuditLogResponse").FromString
+        _, _, answers = call(emulator, RPC, asked({"follow": True, "from_id": 1}), messages=len(lines) + 1)
+        numbers = [parse(one).id for one in answers]
+    assert [one["event_type"] for one in lines] == ["create", "teardown", "destroy"]
+    assert numbers == [0, 1, 2, 3]
+
+
+def test_the_oldest_entries_go_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(audit_log, "_KEPT", 3)
+    with Emulator(seed_fleet=False, data=tmp_path / "state") as emulator:
+        for number in range(5):
+            emulator.store.put("MachineLabels.omni.sidero.dev", f"m-{number}")
+        assert [json.loads(one)["resource_id"] for one in read(emulator, {})[2]] == ["m-2", "m-3", "m-4"]
+    with Emulator(data=tmp_path / "state") as emulator:
+        assert [json.loads(one)["resource_id"] for one in read(emulator, {})[2]] == ["m-2", "m-3", "m-4"]

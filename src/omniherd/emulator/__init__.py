@@ -234,7 +234,7 @@ class Emulator:
         self.service_account_key = kept.get(_KEY) or self._keyring.add_account("automation", "Admin")
         if self._journal is not None:
             self._journal.begin(self.store, {_KEY: self.service_account_key})
-        audit.begin()
+        audit.begin(self._journal)
 
     @property
     def port(self) -> int:

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS resources (
     namespace TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, resource BLOB NOT NULL,
     PRIMARY KEY (namespace, type, id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, entry TEXT NOT NULL);
 """
 _PUT = "INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?)"
 _REMOVE = "DELETE FROM resources WHERE namespace = ? AND type = ? AND id = ?"
@@ -87,6 +88,24 @@ class Journal:
         with store.lock, _told(self._path):
             _write(self._database, _all(store), facts)
             store.keep(self._follow)
+
+    def entries(self) -> list[str]:
+        """Return what was noted with `note`, the oldest first."""
+        with self._lock, _told(self._path):
+            return [entry for (entry,) in self._database.execute("SELECT entry FROM audit ORDER BY id")]
+
+    def note(self, number: int, entry: str, oldest: int) -> None:
+        """Keep an entry of the audit log.
+
+        Args:
+            number: Its number.
+            entry: The entry as text.
+            oldest: The number of the oldest entry that is still to be kept.
+        """
+        with self._lock, _told(self._path):
+            self._database.execute("INSERT OR REPLACE INTO audit VALUES (?, ?)", (number, entry))
+            if oldest > 1:
+                self._database.execute("DELETE FROM audit WHERE id < ?", (oldest,))
 
     def close(self) -> None:
         """Close the file; changes after that fail."""

@@ -1,4 +1,4 @@
-"""The audit log: who changed what people manage, and who called Talos. Kept in memory."""
+"""The audit log: who changed what people manage, and who called Talos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import threading
 from collections import deque
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from omniherd._core.gojson import escape
@@ -27,6 +27,7 @@ from omniherd.emulator.services.guards import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from omniherd.emulator.persistence import Journal
     from omniherd.emulator.records import Event, Stored
     from omniherd.emulator.server import Incoming, Method, Send
     from omniherd.emulator.services.guards import Gate
@@ -124,9 +125,18 @@ class AuditLog:
         self._last = 0
         self._listeners: set[Callable[[], None]] = set()
         self._calls: dict[Incoming, _Data] = {}
+        self._journal: Journal | None = None
 
-    def begin(self) -> None:
-        """Note all changes from now on."""
+    def begin(self, journal: Journal | None = None) -> None:
+        """Note all changes from now on.
+
+        Args:
+            journal: The file that keeps the entries, with those of before; None to keep them in memory only.
+        """
+        if journal is not None:
+            for text in journal.entries():
+                self._take(_Entry(*json.loads(text)))
+        self._journal = journal
         self._store.keep(self._keep)
 
     def methods(self) -> dict[str, Method]:
@@ -205,25 +215,29 @@ class AuditLog:
         session = {name: value for name, value in data.session.items() if value}
         data_text = _json({**sections, "session": session})
         with self._lock:
-            self._last += 1
-            self._entries.append(
-                _Entry(
-                    self._last,
-                    event,
-                    "" if changed is None else changed.type,
-                    "" if changed is None else changed.id,
-                    cluster_in(sections),
-                    str(session.get("email", "")),
-                    self._store.clock() // 1_000_000,
-                    data_text,
-                )
+            entry = _Entry(
+                self._last + 1,
+                event,
+                "" if changed is None else changed.type,
+                "" if changed is None else changed.id,
+                cluster_in(sections),
+                str(session.get("email", "")),
+                self._store.clock() // 1_000_000,
+                data_text,
             )
-            self._size += len(data_text)
-            while len(self._entries) > _KEPT or self._size > _KEPT_TEXT:
-                self._size -= len(self._entries.popleft().data)
+            self._take(entry)
+            if self._journal is not None:
+                self._journal.note(entry.id, json.dumps(astuple(entry)), self._entries[0].id)
             listeners = tuple(self._listeners)
         for ring in listeners:
             ring()
+
+    def _take(self, entry: _Entry) -> None:
+        self._last = entry.id
+        self._entries.append(entry)
+        self._size += len(entry.data)
+        while len(self._entries) > 1 and (len(self._entries) > _KEPT or self._size > _KEPT_TEXT):
+            self._size -= len(self._entries.popleft().data)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
