@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,3 +196,14 @@ def test_every_difference_is_described() -> None:
     text = (Path(__file__).parents[2] / "docs" / "differences.md").read_text()
     missing = [f"{name}#{number}" for name, number in DIFFERENCES if f"{name}#{number}" not in text]
     assert not missing
+
+
+def test_every_difference_has_its_test() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "differences.md").read_text()
+    rows = text.partition("| what | omnictl |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert rows
+    assert [row for row in rows if "::test_" not in row] == []
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    absent = [name for file, name in named if f"def {name}(" not in (root / file).read_text()]
+    assert absent == []
