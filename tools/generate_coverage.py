@@ -20,7 +20,7 @@ _KUBERNETES = "resources of Kubernetes"
 PARTS = {
     "/omni.resources.ResourceService/Get": _KUBERNETES,
     "/omni.resources.ResourceService/List": _KUBERNETES,
-    "/omni.resources.ResourceService/Watch": "resources of Talos and of Kubernetes",
+    "/omni.resources.ResourceService/Watch": "resources of Kubernetes; several machines at once",
     "/omni.resources.ResourceService/Controllers": "answers UNIMPLEMENTED, as the real server",
     "/omni.resources.ResourceService/DependencyGraph": "answers UNIMPLEMENTED, as the real server",
     "GetSupportBundle": "no encryption; of the machines a dozen types of Talos' resources",

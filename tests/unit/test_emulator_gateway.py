@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import ssl
 import time
@@ -12,11 +13,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from omniherd._core.pool import descriptor
 from omniherd.credentials import ServiceAccount
 from omniherd.emulator import Emulator
+from omniherd.emulator.server import SERVICES
 from omniherd.errors import ConfigError
 from omniherd.resources import MachineLabel
 from omniherd.signing import sign_headers
+from omniherd.wire.calls import CALLS
 
 LIST = "cosi.resource.State/List"
 LABELS = {"namespace": "default", "type": "MachineLabels.omni.sidero.dev"}
@@ -180,3 +184,26 @@ def test_it_starts_again_where_it_stopped():
         emulator.stop()
     with pytest.raises(OSError, match="refused"), closing(connect(emulator)) as connection:
         connection.request("GET", "/healthz")
+
+
+def test_no_body_breaks_the_gateway(emulator, caplog):
+    """Whatever JSON comes, signed by an Admin or by nobody, is answered with an error of gRPC's."""
+    chance = random.Random(7)
+    methods = [
+        path[1:] for path, call in CALLS.items() if path[1:].partition("/")[0] in SERVICES and not call.server_stream
+    ]
+    methods = [one for one in methods if not one.endswith(("/AwaitPublicKeyConfirmation", "/TeardownAndDestroy"))]
+    values = [None, 0, -1, 1.5, 10**30, "", "x", "\ud800", [], ["a"], {}, {"a": {}}, True, "2026-01-01T00:00:00Z", "9s"]
+    with closing(connect(emulator)) as connection:
+        for _ in range(400):
+            method = chance.choice(methods)
+            names = [field.name for field in descriptor(CALLS["/" + method].request).fields] or ["none"]
+            content = {chance.choice(names): chance.choice(values) for _ in range(chance.randrange(4))}
+            body = json.dumps(content)[: chance.choice((None, None, -1, 5))]
+            headers = signed(emulator, method) if chance.random() < 0.7 else {}
+            connection.request("POST", f"/api/{method}", body, {**headers, "Grpc-Metadata-runtime": "Omni"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            assert response.status == 200 or answer["code"], (method, body)
+            assert "bug of omniherd" not in answer.get("message", ""), (method, body, answer)
+    assert not caplog.records

@@ -20,7 +20,7 @@ from omniherd.emulator.records import StateError
 from omniherd.emulator.resources_api.hosted import refusing
 from omniherd.emulator.resources_api.windows import Rank, Window
 from omniherd.emulator.server import Incoming
-from omniherd.errors import OmniError, PermissionDenied, UnknownError
+from omniherd.errors import NotFound, OmniError, PermissionDenied, Unimplemented, UnknownError
 from omniherd.wire import cosi_resource, omni_resources, specs
 
 PREFIX = "/omni.resources.ResourceService/"
@@ -110,6 +110,30 @@ async def test_each_library_has_its_own_words_for_405():
         await refusing({PREFIX + "Get": None})[PREFIX + "Get"](call, None)
 
 
+def test_resources_of_machines(emulator, omni):
+    """They come from Talos, in its YAML form, with the machine as the caller named it."""
+    stored = emulator.store.list("default", "ClusterMachines.omni.sidero.dev")
+    machines = [one.id for one in stored if one.labels["omni.sidero.dev/cluster"] == "prod"][:2]
+    members = {"namespace": "cluster", "type": "Members.cluster.talos.dev"}
+    metadata = [("runtime", "Talos"), ("cluster", "prod"), ("nodes", ",".join(machines))]
+    found = omni.call(PREFIX + "List", omni_resources.ListRequest(**members), metadata=metadata)
+    seen = [json.loads(item) for item in found.items]
+    assert {item["metadata"]["node"] for item in seen} == set(machines)
+    assert all(item["spec"]["machineType"] in {"controlplane", "worker"} for item in seen)
+    one = [("runtime", "Talos"), ("cluster", "prod"), ("nodes", machines[0])]
+    with omni.stream(PREFIX + "Watch", omni_resources.WatchRequest(**members), metadata=one) as stream:
+        first = next(stream)
+        assert (first.event.event_type, first.total) == (1, 1)
+        assert json.loads(first.event.resource)["metadata"]["node"] == machines[0]
+    missing = omni_resources.GetRequest(**members, id="nope")
+    with pytest.raises(NotFound):
+        omni.call(PREFIX + "Get", missing, metadata=one)
+    with pytest.raises(Unimplemented, match="several machines"):
+        next(omni.stream(PREFIX + "Watch", omni_resources.WatchRequest(**members), metadata=metadata))
+    with pytest.raises(Unimplemented, match="Kubernetes is not emulated"):
+        omni.call(PREFIX + "Get", missing, metadata=[("runtime", "Kubernetes"), ("cluster", "prod")])
+
+
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 
@@ -149,6 +173,7 @@ METADATA = message("cosi.resource.Metadata")
         ('"\\u12x4"', "invalid character 'x' in \\u hexadecimal character escape"),
         ('"\x01"', "invalid character '\\x01' in string literal"),
         ("é", "invalid character 'Ã' looking for beginning of value"),
+        ('{"id":"\\ud800"}', "proto: syntax error (line 1:7): invalid escape code in string"),
         ("[" * 300, "exceeded max depth"),
         ('{"created":{}}', "proto: syntax error (line 1:12): unexpected token {"),
     ],

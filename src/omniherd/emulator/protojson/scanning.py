@@ -179,7 +179,12 @@ class _Scanner:
             if character == "\\":
                 self._escape()
         self.at += 1
-        return str(json.loads(self.text[start : self.at]))
+        content = str(json.loads(self.text[start : self.at]))
+        if any("\ud800" <= character <= "\udfff" for character in content):
+            # Half of a pair is no character, and no message can hold it.
+            told = f"proto: syntax error ({self.position(start)}): invalid escape code in string"
+            raise JSONFault(told)
+        return content
 
     def _escape(self) -> None:
         escape = self._peek()

@@ -10,7 +10,6 @@ from omniherd.emulator.talos.node_resources import SENSITIVE
 
 if TYPE_CHECKING:
     from omniherd.emulator.policies import Policies
-    from omniherd.emulator.records import Stored
     from omniherd.emulator.server import Incoming
     from omniherd.emulator.store import Store
     from omniherd.emulator.talos.machines import Machines
@@ -32,26 +31,12 @@ class OfNodes:
         self._machines = machines
         self._policies = policies
 
-    def get(self, call: Incoming, namespace: str, type_name: str, id_: str) -> tuple[Stored, str]:
-        """Return a resource, and the machine it is on as the caller named it; empty for none.
+    def stores(self, call: Incoming, type_name: str) -> list[tuple[str, Store]]:
+        """Return the resources of each machine that a call names, by that name; of the cluster's first for none.
 
         Raises:
-            StateError: The caller may not see it, or it is not there.
+            StateError: The caller may not see the type, or a machine is not there.
         """
-        node, store = self._stores(call, type_name)[0]
-        return store.get(namespace, type_name, id_), node
-
-    def list_all(self, call: Incoming, namespace: str, type_name: str) -> list[tuple[Stored, str]]:
-        """Return the resources of a kind on each machine that the caller names, the same way.
-
-        Raises:
-            StateError: The caller may not see them, or a machine is not there.
-        """
-        return [
-            (one, node) for node, store in self._stores(call, type_name) for one in store.list(namespace, type_name)
-        ]
-
-    def _stores(self, call: Incoming, type_name: str) -> list[tuple[str, Store]]:
         cluster = call.header("cluster") or call.header("context") or ""
         role = acting(self._policies, call.principal, cluster).role
         if rank(role) < rank("Reader"):

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 from omniherd._core.pool import message
 from omniherd.emulator.forms import TYPES, spec_class
 from omniherd.emulator.protojson import JSONFault, read
+from omniherd.emulator.queries import compile_queries
 from omniherd.emulator.records import RUNNING, UNDEFINED, StateError, Stored
 from omniherd.emulator.resources_api.shown import resource_json, searched
 from omniherd.emulator.resources_api.watching import Changes
 from omniherd.emulator.resources_api.windows import Sorting
+from omniherd.emulator.state_service import answer_watch
 from omniherd.errors import SelectorError
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class ResourceService:
         store: The state.
         state: What answers calls of the State service, by path.
         validators: What may be written.
-        of_nodes: What reads resources of Talos.
+        of_nodes: Where resources of Talos are.
     """
 
     def __init__(self, store: Store, state: Mapping[str, Method], validators: Validators, of_nodes: OfNodes) -> None:
@@ -65,42 +67,45 @@ class ResourceService:
 
     async def get(self, call: Incoming, request: Any) -> Any:
         """Answer Get."""
-        if call.header("runtime") == "Talos":
-            one, node = self._of_nodes.get(call, request.namespace, request.type, request.id)
-            return message("omni.resources.GetResponse")(body=resource_json(one, node))
-        self._begin(call, request.type)
+        runtime = self._begin(call, request.type)
         wanted = _message("GetRequest", namespace=request.namespace, type=request.type, id=request.id)
-        found = _message("GetResponse").FromString(await self._ask("Get", call, wanted))
-        return message("omni.resources.GetResponse")(body=resource_json(Stored.of(found.resource)))
+        if runtime == "Talos":
+            node, there = self._of_nodes.stores(call, request.type)[0]
+            one = there.get(request.namespace, request.type, request.id)
+            return message("omni.resources.GetResponse")(body=resource_json(one, node))
+        answer = _message("GetResponse").FromString(await self._ask("Get", call, wanted))
+        return message("omni.resources.GetResponse")(body=resource_json(Stored.of(answer.resource)))
 
     async def list(self, call: Incoming, request: Any) -> Any:
         """Answer List."""
-        if call.header("runtime") == "Talos":
-            on_nodes = self._of_nodes.list_all(call, request.namespace, request.type)
-            items = [resource_json(one, node) for one, node in on_nodes]
-            return message("omni.resources.ListResponse")(items=items, total=len(items))
-        self._begin(call, request.type)
+        runtime = self._begin(call, request.type)
         wanted: Any = _message("ListRequest", namespace=request.namespace, type=request.type)
         _select(call, wanted.options)
-        found: list[Stored] = []
-        answer = message("cosi.resource.ListResponse")
+        found: list[tuple[Stored, str]] = []
+        if runtime == "Talos":
+            match = compile_queries(wanted.options)
+            for node, there in self._of_nodes.stores(call, request.type):
+                found += [(one, node) for one in there.list(request.namespace, request.type, match)]
+        else:
+            answer = message("cosi.resource.ListResponse")
 
-        async def collect(data: bytes) -> None:
-            found.append(Stored.of(cast("Any", answer.FromString(data)).resource))
+            async def collect(data: bytes) -> None:
+                found.append((Stored.of(cast("Any", answer.FromString(data)).resource), ""))
 
-        await cast("StreamMethod", self._state[_STATE + "List"])(call, wanted, collect)
-        found = [one for one in found if searched(one, request.search_for)]
+            await cast("StreamMethod", self._state[_STATE + "List"])(call, wanted, collect)
+        found = [one for one in found if searched(one[0], request.search_for)]
         sorting = Sorting(request.sort_by_field, descending=request.sort_descending)
         # Go's sort looks at the second element first, and tells its name when there is no such field.
-        ranks = {one.id: sorting.rank(one) for one in [*found[1:2], *found]}
-        found.sort(key=lambda one: ranks[one.id])
+        ranks = {id(one): sorting.rank(one[0]) for one in [*found[1:2], *found]}
+        found.sort(key=lambda one: ranks[id(one)])
         start = max(request.offset, 0)
         shown = found[start : start + request.limit] if request.limit > 0 else found[start:]
-        return message("omni.resources.ListResponse")(items=map(resource_json, shown), total=len(found))
+        items = [resource_json(resource, node) for resource, node in shown]
+        return message("omni.resources.ListResponse")(items=items, total=len(found))
 
     async def watch(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer Watch; goes on until the caller ends it."""
-        self._runtime(call)
+        runtime = self._runtime(call)
         wanted: Any = _message("WatchRequest", namespace=request.namespace, type=request.type, api_version=1)
         if request.id:
             wanted.id = request.id
@@ -108,6 +113,13 @@ class ResourceService:
         else:
             wanted.options.bootstrap_contents = True
         _select(call, wanted.options)
+        if runtime == "Talos":
+            stores = self._of_nodes.stores(call, request.type)
+            if len(stores) > 1:
+                raise StateError("UNIMPLEMENTED", f"{call.path}: the emulator does not watch several machines at once")
+            node, there = stores[0]
+            await answer_watch(there, call, wanted, Changes(request, send, node).take)
+            return
         changes = Changes(request, send)
         await cast("StreamMethod", self._state[_STATE + "Watch"])(call, wanted, changes.take)
 
@@ -157,31 +169,32 @@ class ResourceService:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _begin(self, call: Incoming, type_name: str, *, writes: bool = False) -> None:
-        """Refuse other runtimes; let calls about what everybody may read, and the licence, come without signature."""
+    def _begin(self, call: Incoming, type_name: str, *, writes: bool = False) -> str:
+        """Return the runtime; let calls about what everybody may read, and the licence, come without signature."""
         if type_name in _PUBLIC:
             call.admit()
-        self._runtime(call, writes=writes)
+        return self._runtime(call, writes=writes)
 
-    def _runtime(self, call: Incoming, *, writes: bool = False) -> None:
+    def _runtime(self, call: Incoming, *, writes: bool = False) -> str:
+        """Return the runtime that a call is for: `Omni`, or `Talos` for reading.
+
+        Raises:
+            StateError: It is none, or cannot do that.
+        """
         _ = call.principal
         runtime = call.header("runtime")
         if runtime not in _RUNTIMES:
             raise StateError("INVALID_ARGUMENT", "missing runtime metadata")
         if runtime == "Omni":
-            return
+            return runtime
         if writes:
             raise StateError("UNIMPLEMENTED", "not implemented")
-        cluster = call.header("cluster") or call.header("context") or ""
         if runtime == "Kubernetes":
+            cluster = call.header("cluster") or call.header("context") or ""
             if self._store.find("default", "Clusters.omni.sidero.dev", cluster) is None:
                 raise StateError("UNKNOWN", f"kubeconfig for cluster {cluster} is not found")
-        else:
-            try:
-                self._store.get("default", "ClusterEndpoints.omni.sidero.dev", cluster)
-            except StateError as error:
-                raise StateError(error.code, f"talos API client is not available: {error.message}") from None
-        raise StateError("UNIMPLEMENTED", f"{call.path} of runtime {runtime} is not emulated")
+            raise StateError("UNIMPLEMENTED", f"{call.path} of runtime {runtime} is not emulated")
+        return runtime
 
     async def _ask(self, method: str, call: Incoming, request: Any) -> bytes:
         """Make a call of the State service; a conflict has another code here."""

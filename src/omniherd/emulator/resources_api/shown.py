@@ -68,9 +68,9 @@ def _spec(resource: Stored) -> str:
 
 def _foreign_spec(resource: Stored) -> str:
     """Return the spec of a type that Omni does not have: what its YAML form says."""
-    import yaml
+    from omniherd.yamlform.goyaml import load
 
-    return dumps(yaml.safe_load(resource.yaml or "{}"), indent=None)
+    return dumps(load(resource.yaml or "{}"), indent=None)
 
 
 def _moment(seconds: int) -> str:

@@ -24,10 +24,12 @@ class Changes:
     Args:
         request: The `omni.resources.WatchRequest`.
         send: Where the answers go.
+        node: The machine that is watched, as the caller named it; empty for none.
     """
 
-    def __init__(self, request: Any, send: Send) -> None:
+    def __init__(self, request: Any, send: Send, node: str = "") -> None:
         self._send = send
+        self._node = node
         self._single = bool(request.id)
         self._words = tuple(request.search_for)
         # What nobody sorts goes by its id.
@@ -104,9 +106,9 @@ class Changes:
         answer: Any = message("omni.resources.WatchResponse")(total=self._total)
         answer.event.event_type = kind
         if resource is not None:
-            answer.event.resource = resource_json(resource)
+            answer.event.resource = resource_json(resource, self._node)
             answer.sort_field_data = self._sorting.text(resource)
             answer.sort_descending = self._descending
         if old is not None:
-            answer.event.old = resource_json(old)
+            answer.event.old = resource_json(old, self._node)
         await self._send(answer.SerializeToString())
