@@ -8,7 +8,7 @@ import pytest
 from omniherd.emulator import Emulator
 from omniherd.resources import MachineClass
 
-MEASURED = ["connect", "get", "get16", "list", "watch", "create", "update", "latency", "destroy"]
+MEASURED = ["connect", "get", "get16", "list", "watch", "watchone", "create", "update", "latency", "destroy"]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_every_measurement_is_a_line(bench, emulator):
     assert (done.returncode, done.stderr) == (0, "")
     *lines, memory = map(json.loads, done.stdout.splitlines())
     assert [(line["name"], line["operations"]) for line in lines] == list(
-        zip(MEASURED, (1, 32, 32, 20, 20, 5, 5, 5, 5), strict=True)
+        zip(MEASURED, (1, 32, 32, 20, 20, 20, 5, 5, 5, 5), strict=True)
     )
     assert all(len(line["seconds"]) == 2 and min(line["seconds"]) > 0 for line in lines)
     assert memory["peak_kib"] > 0
@@ -65,7 +65,8 @@ def test_a_measurement_that_it_does_not_have_is_an_error(bench):
     assert done.returncode == 1
     assert done.stdout == ""
     assert (
-        done.stderr == 'Error: "fly" is not among connect, get, get16, list, watch, create, update, latency, destroy\n'
+        done.stderr
+        == 'Error: "fly" is not among connect, get, get16, list, watch, watchone, create, update, latency, destroy\n'
     )
 
 

@@ -52,18 +52,19 @@ type bench struct {
 type measurement func(context.Context, *bench) (int, time.Duration, error)
 
 // names gives the order: destroy removes what create made and update changed.
-var names = []string{"connect", "get", "get16", "list", "watch", "create", "update", "latency", "destroy"}
+var names = []string{"connect", "get", "get16", "list", "watch", "watchone", "create", "update", "latency", "destroy"}
 
 var measurements = map[string]measurement{
-	"connect": connect,
-	"get":     get,
-	"get16":   getConcurrently,
-	"list":    list,
-	"watch":   watch,
-	"create":  create,
-	"update":  update,
-	"latency": latency,
-	"destroy": destroy,
+	"connect":  connect,
+	"get":      get,
+	"get16":    getConcurrently,
+	"list":     list,
+	"watch":    watch,
+	"watchone": watchOneByOne,
+	"create":   create,
+	"update":   update,
+	"latency":  latency,
+	"destroy":  destroy,
 }
 
 func main() {
@@ -329,6 +330,36 @@ func watch(ctx context.Context, b *bench) (int, time.Duration, error) {
 				return 0, 0, event.Error
 			case state.Updated, state.Destroyed, state.Noop:
 			}
+		}
+	}
+
+	return 0, 0, errors.New("the watch ended before it had caught up")
+}
+
+// watchOneByOne does the same with a message for each resource, as omnictl's watches do.
+func watchOneByOne(ctx context.Context, b *bench) (int, time.Duration, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	var (
+		events = make(chan state.Event)
+		begun  = time.Now()
+		count  int
+	)
+
+	if err := b.state.WatchKind(ctx, b.kind, events, state.WithBootstrapContents(true)); err != nil {
+		return 0, 0, err
+	}
+
+	for event := range events {
+		switch event.Type {
+		case state.Created:
+			count++
+		case state.Bootstrapped:
+			return count, time.Since(begun), nil
+		case state.Errored:
+			return 0, 0, event.Error
+		case state.Updated, state.Destroyed, state.Noop:
 		}
 	}
 
