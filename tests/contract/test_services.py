@@ -149,7 +149,10 @@ def test_a_login_begins(omni, server, name, tmp_path):
     seen = []
     with Login(connection, insecure_skip_tls_verify=insecure) as login, pytest.raises(WaitTimeout):
         login.run(seen.append, timeout=0.5)
-    assert seen == [f"{endpoint.rstrip('/')}/authenticate?flow=cli&public-key-id={login.key.fingerprint}"]
+    # A server may have its pages at another address than its API.
+    [address] = seen
+    assert address.startswith(("http://", "https://"))
+    assert address.endswith(f"/authenticate?flow=cli&public-key-id={login.key.fingerprint}")
     assert (tmp_path / "keys" / f"lab-{name}@example.com.pgp").exists()
     with pytest.raises(ConfigError):
         Login(omni.connection)

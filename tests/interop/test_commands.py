@@ -11,17 +11,12 @@ import pytest
 import yaml
 
 from omniherd import Omni
-from omniherd.emulator.simulation.fleet import Fleet
 from omniherd.errors import InvalidArgument, PermissionDenied, Unauthenticated, Unavailable
 from omniherd.resources import (
     Cluster,
-    ClusterStatus,
-    ConfigPatch,
     InfraProviderStatus,
     JoinTokenStatus,
     MachineClass,
-    MachineSet,
-    MachineSetNode,
     MachineStatus,
 )
 
@@ -242,7 +237,7 @@ def test_files_of_omnictl_lead_to_the_cluster(do, emulator, tmp_path):
     do("talosconfig", "--cluster", "prod", "talos")
     kube, talos = (yaml.safe_load((tmp_path / name).read_text()) for name in ("kube", "talos"))
     assert kube["current-context"] == talos["context"] == "emulator-prod"
-    assert f"--oidc-issuer-url={emulator.endpoint}/oidc" in kube["users"][0]["user"]["exec"]["args"]
+    assert f"--oidc-issuer-url={emulator.web_endpoint}/oidc" in kube["users"][0]["user"]["exec"]["args"]
     assert talos["contexts"]["emulator-prod"]["cluster"] == "prod"
     assert talos["contexts"]["emulator-prod"]["endpoints"] == [emulator.endpoint + "/"]
 
@@ -325,61 +320,3 @@ def test_a_support_bundle_can_be_opened(omnictl, run, tmp_path):
         f"{MACHINE}/dmesg.log",
         f"{MACHINE}/service-logs/kubelet.log",
     }
-
-
-TEMPLATE = """\
-kind: Cluster
-name: lab
-labels:
-  env: test
-kubernetes:
-  version: v1.36.0
-talos:
-  version: v1.13.5
-patches:
-  - name: ntp
-    inline:
-      machine:
-        time:
-          servers: [pool.example.org]
----
-kind: ControlPlane
-machines:
-  - {0}
----
-kind: Workers
-machines:
-  - {1}
-"""
-
-
-def test_a_template_becomes_a_cluster_and_is_taken_down(do, omni, emulator, omnictl, run, tmp_path):
-    fleet = Fleet(emulator.store, machines=3)
-    fleet.schedule.step(1)
-    file = tmp_path / "lab.yaml"
-    file.write_text(TEMPLATE.format(*fleet.machines))
-    template = ("cluster", "template")
-    assert do(*template, "validate", "--file", "lab.yaml") == ""
-    assert do(*template, "diff", "--file", "lab.yaml").count("\n+++ ") == 6
-    do(*template, "sync", "--file", "lab.yaml")
-    assert do(*template, "diff", "--file", "lab.yaml") == ""
-    assert {one.id for one in omni.list(MachineSetNode, labels="omni.sidero.dev/cluster=lab")} == {*fleet.machines[:2]}
-
-    assert fleet.schedule.run_until(lambda: omni.get(ClusterStatus, "lab").spec.ready, limit=600)
-    status = do(*template, "status", "--file", "lab.yaml", "--wait", "20s")
-    assert status.startswith('Cluster "lab" RUNNING Ready (2/2) (healthy/total)\n'), status
-
-    exported = do(*template, "export", "--cluster", "lab")
-    (tmp_path / "exported.yaml").write_text(exported)
-    assert do(*template, "validate", "--file", "exported.yaml") == ""
-    kinds = [(document["kind"], document.get("machines")) for document in yaml.safe_load_all(exported)]
-    assert kinds[:3] == [("Cluster", None), ("ControlPlane", [fleet.machines[0]]), ("Workers", [fleet.machines[1]])]
-
-    file.write_text(file.read_text().replace("pool.example.org", "ntp.example.org"))
-    do(*template, "sync", "--file", "lab.yaml")
-    assert "ntp.example.org" in omni.get(ConfigPatch, "200-cluster-lab-ntp").spec.data
-
-    do(*template, "delete", "--file", "lab.yaml")
-    for kind in (MachineSet, MachineSetNode, ConfigPatch):
-        assert omni.list(kind, labels="omni.sidero.dev/cluster=lab") == []
-    assert run(omnictl, "get", "cluster", "lab")[0] == 1
