@@ -13,7 +13,7 @@ import pytest
 from omniherd._core.pool import message
 from omniherd.emulator import Emulator
 from omniherd.emulator.certificate import self_signed
-from omniherd.errors import ConfigError
+from omniherd.errors import ConfigError, Unimplemented
 from omniherd.signing import PGPKey, sign_headers
 
 GET = "/cosi.resource.State/Get"
@@ -116,11 +116,11 @@ def test_foreign_types_are_admitted_on_demand(any_type, code):
 
 
 def test_what_is_not_emulated_says_so():
-    with Emulator(seed_fleet=False) as emulator, grpc.insecure_channel(f"127.0.0.1:{emulator.port}") as channel:
-        path = "/management.ManagementService/ValidateJSONSchema"
-        with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(path)(b"", timeout=5)
-    assert (caught.value.code().name, caught.value.details()) == ("UNIMPLEMENTED", f"{path} is not emulated")
+    with Emulator() as emulator, emulator.connect() as omni:
+        with pytest.raises(Unimplemented, match="method MetaWrite not implemented"):
+            omni.talos("prod", nodes="fra-cp-1").call("MetaWrite")
+        with pytest.raises(Unimplemented, match=r"unknown service cluster\.ClusterService"):
+            list(omni.talos("prod", nodes="fra-cp-1").stream("cluster.ClusterService/HealthCheck"))
 
 
 def test_the_fleet_is_always_the_same():
