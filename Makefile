@@ -60,6 +60,7 @@ bench: .venv/dev
 	$(BIN)/python tests/perf/bench_state.py
 	$(BIN)/python tests/perf/bench_emulator.py
 	$(BIN)/python tests/perf/bench_templates.py
+	$(BIN)/python tests/perf/bench_fleet.py
 
 docs: .venv/dev
 	$(BIN)/python tools/build_docs.py

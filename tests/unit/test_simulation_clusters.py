@@ -380,3 +380,15 @@ def test_machine_classes_take_all_that_match():
     assert lab.spec("ClusterStatuses").machines.healthy == 3
     found = {node.id for node in lab.store.list("default", "MachineSetNodes" + O)}
     assert found == {lab.planes[0], *lab.fleet.machines[2:]}
+
+
+def test_a_change_waits_for_a_machine_that_reboots():
+    lab = Lab(workers=4)
+    lab.fleet.run_until(lambda: lab.there("ClusterMachineConfigStatuses", lab.workers[3]))
+    for second in range(20):
+        lab.patch(f"machine:\n  sysctls:\n    kernel.panic: '{second}'\n")
+        lab.fleet.step(0.5)
+    lab.fleet.step(60)
+    assert lab.spec("ClusterStatuses").ready
+    for id_ in lab.workers:
+        assert 'kernel.panic: "19"' in lab.spec("RedactedClusterMachineConfigs", id_).data

@@ -12,6 +12,7 @@ from omniherd.emulator.simulation.world import CLUSTER, CLUSTER_MACHINE, CONTROL
 if TYPE_CHECKING:
     from omniherd.emulator.records import Event, Stored
     from omniherd.emulator.simulation.kubernetes import Kubernetes
+    from omniherd.emulator.simulation.patches import Patches
     from omniherd.emulator.simulation.world import World
 
 __all__ = ["Clusters", "destroying"]
@@ -30,14 +31,20 @@ _FIRST_TO_LEAVE = (
     "ClusterKubernetesManifestsStatusController",
     "ClusterEndpointController",
 )
-# Who lets go of a machine set while its machines are still there.
-_EARLY = (
+# Who lets go of a machine set while its machines are still there: one of control planes, and others.
+_EARLY_PLANES = (
     "MachineSetController",
     "ClusterBootstrapStatusController",
     "MachineSetEtcdAuditController",
     "MachineProvisionController",
     "MachineSetNodeController",
     "ControlPlaneStatusController",
+)
+_EARLY = (
+    "ControlPlaneStatusController",
+    "MachineProvisionController",
+    "MachineSetController",
+    "MachineSetNodeController",
 )
 _GONE_FIRST = (
     "ClusterConfigVersions",
@@ -70,10 +77,12 @@ class Clusters:
     Args:
         world: What they live in.
         kubernetes: What runs on them.
+        patches: What gives machines their configuration.
     """
 
-    def __init__(self, world: World, kubernetes: Kubernetes) -> None:
+    def __init__(self, world: World, kubernetes: Kubernetes, patches: Patches) -> None:
         self._world = world
+        self._patches = patches
         self._kubernetes = kubernetes
 
     # --- coming up --------------------------------------------------------------------------------------------------
@@ -139,8 +148,13 @@ class Clusters:
             world.change("LoadBalancerStatuses", cluster, healthy=True, stopped=False)
 
     def _balance(self, cluster: str, *, healthy: bool) -> None:
-        if self._world.running("Clusters", cluster) is not None:
-            self._world.change("LoadBalancerStatuses", cluster, healthy=healthy, stopped=False)
+        world = self._world
+        if world.running("Clusters", cluster) is None:
+            return
+        world.change("LoadBalancerStatuses", cluster, healthy=healthy, stopped=False)
+        if world.find("KubernetesStatuses", cluster) is not None:
+            owner = "ClusterKubernetesManifestsStatusController"
+            world.put("ClusterKubernetesManifestsStatuses", cluster, owner=owner)
 
     # --- a cluster goes ---------------------------------------------------------------------------------------------
 
@@ -156,6 +170,8 @@ class Clusters:
             patch = world.find("ConfigPatches", id_)
             if patch is not None and patch.owner == "KubernetesUpgradeStatusController":
                 world.remove("ConfigPatches", id_)
+        for id_ in world.control_planes(name):
+            self._patches.regenerate(id_)
         world.remove("ImagePullRequests", name)
         for kind in _GONE_FIRST:
             world.end(kind, name)
@@ -233,7 +249,7 @@ class Clusters:
             world.end("ControlPlaneStatuses", id_)
             world.change("ClusterBootstrapStatuses", cluster, bootstrapped=False)
             world.change("LoadBalancerStatuses", cluster, healthy=False, stopped=True)
-        world.release("MachineSets", id_, *_EARLY)
+        world.release("MachineSets", id_, *(_EARLY_PLANES if CONTROL_PLANE in machine_set.labels else _EARLY))
         for patch_id in sorted(world.patches[cluster]):
             patch = world.find("ConfigPatches", patch_id)
             if patch is not None and patch.labels.get(MACHINE_SET) == id_ and CLUSTER_MACHINE not in patch.labels:

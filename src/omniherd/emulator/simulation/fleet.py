@@ -73,9 +73,9 @@ class Fleet:
         self._reports = Reports(world)
         self._patches = Patches(world, self._statuses)
         self._membership = Membership(world, self._reports, self._patches)
-        self._talos = TalosUpgrades(world, self._reports, self._patches, self._statuses)
+        self._talos = TalosUpgrades(world, self._reports, self._patches, self._statuses, self._membership)
         self._kubernetes = Kubernetes(world, self._patches, self._statuses)
-        self._clusters = Clusters(world, self._kubernetes)
+        self._clusters = Clusters(world, self._kubernetes, self._patches)
         self._connection = Connection(world, self._reports, self._clusters)
         self._allocation = Allocation(world)
         self._handlers: dict[str, Callable[[Event, Stored], None]] = {
@@ -87,7 +87,7 @@ class Fleet:
             "MachineSetStatuses" + O: self._set_status,
             "MachineStatuses" + O: self._machine_status,
             "ClusterMachines" + O: self._member,
-            "ClusterMachineStatuses" + O: self._member_part,
+            "ClusterMachineStatuses" + O: self._member_status,
             "ClusterMachineConfigStatuses" + O: self._config_status,
             "MachinePendingUpdates" + O: self._member_part,
             "ClusterMachineIdentities" + O: self._identity,
@@ -342,6 +342,11 @@ class Fleet:
         if event.old is not None and event.old.finalizers != member.finalizers:
             self._statuses.touch_cluster(cluster)
             self._talos.look(cluster)
+
+    def _member_status(self, event: Event, status: Stored) -> None:
+        self._member_part(event, status)
+        if event.kind != DESTROYED and self._world.running("MachinePendingUpdates", status.id) is not None:
+            self._patches.soon(status.labels.get(MACHINE_SET, ""))
 
     def _config_status(self, event: Event, status: Stored) -> None:
         self._member_part(event, status)

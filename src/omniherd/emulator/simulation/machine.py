@@ -91,7 +91,7 @@ class Machine:
     @property
     def ready(self) -> bool:
         """Whether it says that it is ready."""
-        return not self.unmet and self.stage != INSTALLING
+        return self.stage == MAINTENANCE or (not self.unmet and self.stage != INSTALLING)
 
 
 def cluster_stage(stage: int, *, destroying: bool) -> int:

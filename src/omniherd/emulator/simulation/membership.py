@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.simulation.reports import Reports
     from omniherd.emulator.simulation.world import World
 
-__all__ = ["Membership"]
+__all__ = ["REDISCOVERED", "Membership"]
 
 _HOLDERS = (
     "ClusterMachineTeardownController",
@@ -49,7 +49,9 @@ _ETCD = 0.1
 _NAME_NEW, _NAME = 2.5, 0.3  # after it runs
 _BOOTSTRAP, _REBOOT, _IDENTIFY = 2.75, 2.8, 2.9
 _APID, _BOOT, _APID_BACK, _SCHEMATIC_SEEN, _IDENTIFY_BOOTED = 0.04, 1.95, 0.02, 0.5, 2.2
-_REBOOT_AGAIN = 0.05
+_REBOOT_AGAIN = 0.1
+REDISCOVERED = 1.65
+"""Seconds after a reboot at which discovery is set up anew."""
 _CONFIRM = 0.05
 _TEAR_DOWN = 0.02
 _LEAVE_ETCD, _MAINTENANCE, _RESET, _GONE = 0.07, 0.15, 2.8, 0.35
@@ -252,6 +254,13 @@ class Membership:
         self._world.later(machine, _CONFIRM, self._confirm)
         self._world.later(machine, _SCHEMATIC_SEEN, self._reports.status)
         self._world.later(machine, _IDENTIFY_BOOTED, self._identify)
+        self._world.later(machine, REDISCOVERED, self.rediscover)
+
+    def rediscover(self, machine: Machine) -> None:
+        """Let a machine that rebooted lose its discovery service, and find it again."""
+        world, id_ = self._world, machine.id
+        for endpoint in ("", _DISCOVERY):
+            world.change("ClusterMachineIdentities", id_, discovery_service_endpoint=endpoint)
 
     def _gain_apid(self, machine: Machine) -> None:
         machine.unmet = ()
@@ -342,7 +351,7 @@ class Membership:
         self._reports.stage(machine)
 
     def _maintain(self, machine: Machine) -> None:
-        machine.stage, machine.unmet = MAINTENANCE, ()
+        machine.stage = MAINTENANCE
         self._reports.stage(machine)
 
     def _forget(self, machine: Machine) -> None:

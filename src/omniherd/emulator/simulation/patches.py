@@ -177,8 +177,7 @@ class Patches:
         pending = world.spec("MachinePendingUpdates", id_)
         upgrading = pending is not None and pending.HasField("upgrade")
         if world.running("Clusters", member.labels.get(CLUSTER, "")) is None:
-            self.regenerate(id_)  # what is on its way out takes nothing any more
-            return
+            return  # what is on its way out takes nothing any more
         wanted = self.wanted(id_)
         if self._refused.get(id_) not in {None, wanted}:
             del self._refused[id_]

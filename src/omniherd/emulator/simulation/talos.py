@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from omniherd.emulator.seed import SCHEMATIC
 from omniherd.emulator.simulation.machine import REBOOTING, RUNNING_STAGE
+from omniherd.emulator.simulation.membership import REDISCOVERED
 from omniherd.emulator.simulation.patches import Candidate, whose_turn
 from omniherd.emulator.simulation.world import CLUSTER, MACHINE_SET
 from omniherd.emulator.versions import talos_upgrades
 
 if TYPE_CHECKING:
     from omniherd.emulator.simulation.machine import Machine
+    from omniherd.emulator.simulation.membership import Membership
     from omniherd.emulator.simulation.patches import Patches
     from omniherd.emulator.simulation.reports import Reports
     from omniherd.emulator.simulation.statuses import Statuses
@@ -47,10 +49,14 @@ class TalosUpgrades:
         reports: What tells the server of machines.
         patches: What gives machines their configuration.
         statuses: What counts machines.
+        membership: What makes machines members.
     """
 
-    def __init__(self, world: World, reports: Reports, patches: Patches, statuses: Statuses) -> None:
+    def __init__(
+        self, world: World, reports: Reports, patches: Patches, statuses: Statuses, membership: Membership
+    ) -> None:
         self._world = world
+        self._membership = membership
         self._reports = reports
         self._patches = patches
         self._statuses = statuses
@@ -183,6 +189,7 @@ class TalosUpgrades:
             machine.talos, machine.schematic = f"v{version.talos_version}", SCHEMATIC
         world.later(machine, _RELEASE, self._release)
         world.later(machine, _VERSION_SEEN, self._reports.status)
+        world.later(machine, REDISCOVERED, self._membership.rediscover)
 
     def _release(self, machine: Machine) -> None:
         self._world.release("ClusterMachines", machine.id, _UPGRADE)
