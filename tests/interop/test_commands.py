@@ -117,6 +117,14 @@ SAME = [
     "media preset create q --arch riscv",
     "media preset create q --platform aws --secureboot",
     "media download nope",
+    "download nope --pxe",
+    "download iso --pxe --extensions nope",
+    "download iso --pxe --extensions qemu --talos-version 9.9.9",
+    "download rpi_5 --pxe --arch arm64 --talos-version 1.12.0",
+    "download rpi_generic --pxe --arch arm64 --secureboot",
+    "download rpi_generic --pxe --arch arm64 --initial-labels a=b,c",
+    "download aws --pxe --arch arm64 --use-siderolink-grpc-tunnel",
+    "download iso --pxe --extensions qemu,iscsi --extra-kernel-args quiet --talos-version 1.12.7",
     "configure machine",
     f"configure machine {MACHINE} --siderolink-connection http-tunnel; "
     f"configure machine {MACHINE} --siderolink-connection auto",
@@ -180,7 +188,7 @@ class TestWords:
             said = [run(program, *line.split(), cwd=directory) for line in lines.split("; ")]
             files = {path.name: path.read_text() for path in directory.iterdir()}
             directory.rename(tmp_path / Path(program).name)
-            outcomes.append(BESIDES.sub("", OF_THE_CALL.sub("<>", repr((said, files)))))
+            outcomes.append(BESIDES.sub("", OF_THE_CALL.sub("<>", repr((said, files)))).replace("omnictl", "omniherd"))
         assert outcomes[1] == outcomes[0]
 
 

@@ -207,6 +207,8 @@ def test_a_medium(omni: Omni) -> None:
     assert image_url("https://f", DIGEST, board).endswith("/metal-arm64.raw.xz")
     with pytest.raises(InputError, match="doesn't support secure boot"):
         omni.media.medium_recipe("rpi_generic", architecture="arm64", secure_boot=True)
+    with pytest.raises(InputError, match=r"Raspberry Pi 5 supports only Talos version >= 1\.12\.3"):
+        omni.media.medium_recipe("rpi_5", talos_version="1.12.0")
 
 
 # --- downloads --------------------------------------------------------------------------------------------------------

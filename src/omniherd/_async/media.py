@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omniherd._async.media_checks import AsyncMediaChecks
 from omniherd._backend import aio as backend
 from omniherd._core.status import during
 from omniherd.errors import InputError, NotFound
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from omniherd._async.channel import Timeout
-    from omniherd._async.client import AsyncOmni
     from omniherd.resource import Resource
     from omniherd.services import Bootloader, GRPCTunnel
 
@@ -29,7 +29,7 @@ _TUNNELS: tuple[GRPCTunnel, ...] = ("auto", "enabled", "disabled")
 _BOOTLOADERS: tuple[Bootloader, ...] = ("auto", "dual", "sd", "grub")
 
 
-class AsyncMedia:
+class AsyncMedia(AsyncMediaChecks):
     """Installation media; `omni.media`.
 
     A preset is stored at the server; a recipe is what goes into one image, from a preset or from a medium that Omni
@@ -40,12 +40,6 @@ class AsyncMedia:
         >>> recipe = await omni.media.preset_recipe("edge", format="raw")
         >>> path = await omni.media.download(await omni.media.build(recipe), "images")
     """
-
-    def __init__(self, omni: AsyncOmni) -> None:
-        self._omni = omni
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._omni!r}>"
 
     # --- presets --------------------------------------------------------------------------------------------------
 
@@ -153,50 +147,6 @@ class AsyncMedia:
 
     # --- what an image is made of ---------------------------------------------------------------------------------
 
-    async def extensions(self, names: Iterable[str], talos_version: str) -> list[str]:
-        """Return the full names of system extensions.
-
-        Args:
-            names: Names; a part of one stands for every extension that has it.
-            talos_version: The Talos version that they are for.
-
-        Raises:
-            InputError: No extension has such a name.
-            NotFound: Omni does not know that Talos version.
-        """
-        from omniherd._core.media import matching_extensions
-        from omniherd._core.service_requests import texts
-        from omniherd.resources import TalosExtension
-
-        wanted = texts(names)
-        if not wanted:
-            return []
-        version = talos_version.lstrip("v")
-        with during(f'failed to get extensions for talos version "{talos_version}"'):
-            known = await self._omni.get(TalosExtension, version)
-        return matching_extensions((item.name for item in known.spec.items), wanted, talos_version)
-
-    async def check_join_token(self, token: str = "") -> str:
-        """Return the id of a join token that machines can join with.
-
-        Args:
-            token: Its id, empty for the default one.
-
-        Raises:
-            InputError: It is revoked, or has expired.
-            NotFound: There is no such token.
-        """
-        from omniherd._core.media import check_token
-        from omniherd.resources import DefaultJoinToken, JoinTokenStatus
-
-        if not token:
-            with during("failed to get default join token"):
-                token = (await self._omni.get(DefaultJoinToken, "default")).spec.token_id
-        with during(f'join token "{token}" not found'):
-            status = await self._omni.get(JoinTokenStatus, token)
-        check_token(status)
-        return token
-
     async def medium_recipe(
         self,
         name: str,
@@ -224,14 +174,15 @@ class AsyncMedia:
         Raises:
             InputError: There is no such medium, or several; or the parts do not go together.
         """
-        from omniherd._core.media import DEFAULT_TALOS_VERSION, check_version, matching_media
+        from omniherd._core.media import DEFAULT_TALOS_VERSION, matching_media, older
         from omniherd._core.service_requests import texts
         from omniherd.resources import InstallationMedia
 
         version = talos_version.removeprefix("v") or DEFAULT_TALOS_VERSION
         medium = matching_media(list(await self._omni.list(InstallationMedia)), name, architecture)
         spec = medium.spec
-        check_version(version, spec.min_talos_version, spec.name)
+        if older(version, spec.min_talos_version):
+            raise InputError(f"{spec.name} supports only Talos version >= {spec.min_talos_version}")
         if secure_boot and spec.no_secure_boot:
             raise InputError(f'"{spec.name}" doesn\'t support secure boot')
         return MediaRecipe(
@@ -244,7 +195,7 @@ class AsyncMedia:
             media_id=medium.id,
             legacy_board=spec.profile if spec.overlay else "",
             secure_boot=secure_boot,
-            extensions=tuple(await self.extensions(extensions, version)),
+            extensions=await self._looked_up(extensions, version),
             kernel_args=tuple(texts(kernel_args)),
             labels=dict(labels or {}),
             grpc_tunnel=grpc_tunnel,
@@ -318,7 +269,11 @@ class AsyncMedia:
         if config and (talos_version is not None or embedded_machine_config is not None):
             await self._check_embedding(version)
         token = await self.check_join_token(spec.join_token if join_token is None else join_token)
-        wanted = spec.install_extensions if extensions is None else texts(extensions)
+        if talos_version is None and extensions is None:
+            found_extensions = await self._looked_up(spec.install_extensions, version)
+        else:
+            wanted = spec.install_extensions if extensions is None else extensions
+            found_extensions = tuple(await self.extensions(wanted, version))
         tunnel: GRPCTunnel = _TUNNELS[spec.grpc_tunnel] if grpc_tunnel is None else grpc_tunnel
         return MediaRecipe(
             name=name,
@@ -330,7 +285,7 @@ class AsyncMedia:
             overlay=overlay,
             legacy_board="metal" if board else "",
             secure_boot=secure,
-            extensions=tuple(await self.extensions(wanted, version)),
+            extensions=found_extensions,
             kernel_args=tuple(spec.kernel_args.split() if kernel_args is None else texts(kernel_args)),
             labels=dict(spec.machine_labels if labels is None else labels),
             join_token=token,
@@ -339,41 +294,6 @@ class AsyncMedia:
             embedded_machine_config=config,
             image_factory_url=spec.image_factory_url,
         )
-
-    async def _check_talos(self, version: str) -> None:
-        from omniherd.resources import TalosVersion
-
-        try:
-            await self._omni.get(TalosVersion, version)
-        except NotFound as error:
-            error.details["during"] = f'unknown Talos version "{version}"'
-            raise
-
-    async def _check_embedding(self, version: str) -> None:
-        from omniherd.resources import Quirk
-
-        with during(f'failed to look up quirks for Talos version "{version}"'):
-            quirks = await self._omni.get(Quirk, version)
-        if not quirks.spec.supports_embedded_config:
-            raise InputError(f'embedded machine config is not supported by Talos version "{version}"')
-
-    async def _platform(self, name: str, architecture: str, version: str, *, secure_boot: bool) -> Resource[Any]:
-        from omniherd._core.media import check_platform
-        from omniherd.resources import CloudPlatformConfig
-
-        with during(f'failed to get cloud platform config for "{name}"'):
-            platform = await self._omni.get(CloudPlatformConfig, name)
-        check_platform(platform, architecture, version, secure_boot=secure_boot)
-        return platform
-
-    async def _board(self, overlay: str, version: str) -> Resource[Any]:
-        from omniherd._core.media import check_version
-        from omniherd.resources import SBCConfig
-
-        with during(f'failed to get SBC config for overlay "{overlay}"'):
-            board = await self._omni.get(SBCConfig, overlay)
-        check_version(version, board.spec.min_version, f'SBC overlay "{overlay}"')
-        return board
 
     # --- the image ------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ __all__ = [
     "local_name",
     "matching_extensions",
     "matching_media",
+    "older",
     "pxe_url",
 ]
 
@@ -86,8 +87,17 @@ def check_version(version: str, least: str, what: str) -> None:
     Raises:
         InputError: It is too old, or no version.
     """
-    if least and _numbers(version) < _numbers(least):
+    if older(version, least):
         raise InputError(f"{what} requires Talos version >= {least} (got {version})")
+
+
+def older(version: str, least: str) -> bool:
+    """Whether a Talos version comes before the first one that something can be used with, empty for any.
+
+    Raises:
+        InputError: It is no version.
+    """
+    return bool(least) and _numbers(version) < _numbers(least)
 
 
 def _numbers(version: str) -> tuple[int, int, int]:
