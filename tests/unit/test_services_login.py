@@ -97,6 +97,21 @@ async def test_a_person_logs_in_by_a_task(context, browser):
         assert (await omni.get("currentusers", "current")).spec.identity == ME
 
 
+def test_the_page_is_shown_to_whoever_is_there(context, monkeypatch, capsys):
+    """Off a terminal as an address; on a desktop in a browser, and as an address where none opens."""
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    for may in (False, True):
+        monkeypatch.setattr("omniherd._core.login.may_open_browser", lambda may=may: may)
+        with Login(resolve(**context)) as login, pytest.raises(WaitTimeout):
+            login.run(timeout=0.1)
+        lines = capsys.readouterr().err.splitlines()
+        page = lines[-1].removeprefix("Please visit this page to authenticate: ")
+        assert page.endswith(login.key.fingerprint)
+        assert lines[:-1] == ([f"Attempting to open URL: {page}"] if may else [])
+        assert opened == ([page] if may else [])
+
+
 def test_a_key_that_nobody_confirms(context):
     with Login(resolve(**context)) as login:
         with pytest.raises(WaitTimeout, match="nobody confirmed the key") as caught:

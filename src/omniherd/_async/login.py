@@ -10,7 +10,7 @@ from omniherd._async.auth import CONFIRM_TIMEOUT, AsyncAuth
 from omniherd._async.channel import AsyncChannel
 from omniherd._async.client import AsyncOmni
 from omniherd._backend.tls import TLS
-from omniherd._core.login import login_key, login_target
+from omniherd._core.login import login_key, login_target, present
 from omniherd.credentials import USER_KEY_LIFETIME
 from omniherd.errors import OmniError
 
@@ -51,7 +51,7 @@ class AsyncLogin:
         >>> connection = resolve(context="lab")
         >>> if connection.problem:
         ...     async with AsyncLogin(connection) as login:
-        ...         connection = await login.run(lambda url: webbrowser.open(url))
+        ...         connection = await login.run()
         >>> omni = AsyncOmni.connect(connection=connection)
     """
 
@@ -103,11 +103,14 @@ class AsyncLogin:
         await AsyncAuth(self._omni).await_confirmation(self.key.fingerprint, timeout=timeout)
         return dataclasses.replace(self._connection, signer=self.key, problem=None)
 
-    async def run(self, show: Callable[[str], object], *, timeout: float | None = CONFIRM_TIMEOUT) -> Connection:
+    async def run(
+        self, show: Callable[[str], object] = present, *, timeout: float | None = CONFIRM_TIMEOUT
+    ) -> Connection:
         """Do all of it.
 
         Args:
-            show: Called with the page's URL: opens a browser, or prints it.
+            show: Called with the page's URL. By default a browser opens on a desktop; off a terminal, over SSH, in CI
+                and with `BROWSER=echo` the URL is written to standard error instead.
             timeout: Seconds for the confirmation, None for no bound.
 
         Returns:

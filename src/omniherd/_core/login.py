@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from omniherd.credentials import Connection, KeyStore
 
-__all__ = ["announcement", "login_key", "login_target", "may_open_browser", "success"]
+__all__ = ["announcement", "login_key", "login_target", "may_open_browser", "present", "success"]
 
 
 def login_target(connection: Connection) -> tuple[str, str, KeyStore]:
@@ -68,6 +68,27 @@ def announcement(url: str, *, opening: bool) -> str:
     if opening:
         return f"Attempting to open URL: {url}"
     return f"Please visit this page to authenticate: {url}"
+
+
+def present(url: str) -> None:
+    """Show a person the page: in a browser where one can be seen, else as an address on standard error.
+
+    Args:
+        url: The page.
+    """
+    opening = may_open_browser()
+    _say(announcement(url, opening=opening))
+    if not opening:
+        return
+    import webbrowser
+
+    if not webbrowser.open(url):
+        _say(announcement(url, opening=False))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def success(fingerprint: str, identity: str, path: str) -> list[str]:

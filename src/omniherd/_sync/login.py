@@ -7,7 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from omniherd._backend.tls import TLS
-from omniherd._core.login import login_key, login_target
+from omniherd._core.login import login_key, login_target, present
 from omniherd._sync.auth import CONFIRM_TIMEOUT, Auth
 from omniherd._sync.channel import Channel
 from omniherd._sync.client import Omni
@@ -51,7 +51,7 @@ class Login:
         >>> connection = resolve(context="lab")
         >>> if connection.problem:
         ...     with Login(connection) as login:
-        ...         connection = login.run(lambda url: webbrowser.open(url))
+        ...         connection = login.run()
         >>> omni = Omni.connect(connection=connection)
     """
 
@@ -103,11 +103,12 @@ class Login:
         Auth(self._omni).await_confirmation(self.key.fingerprint, timeout=timeout)
         return dataclasses.replace(self._connection, signer=self.key, problem=None)
 
-    def run(self, show: Callable[[str], object], *, timeout: float | None = CONFIRM_TIMEOUT) -> Connection:
+    def run(self, show: Callable[[str], object] = present, *, timeout: float | None = CONFIRM_TIMEOUT) -> Connection:
         """Do all of it.
 
         Args:
-            show: Called with the page's URL: opens a browser, or prints it.
+            show: Called with the page's URL. By default a browser opens on a desktop; off a terminal, over SSH, in CI
+                and with `BROWSER=echo` the URL is written to standard error instead.
             timeout: Seconds for the confirmation, None for no bound.
 
         Returns:

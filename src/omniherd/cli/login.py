@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import webbrowser
 from typing import TYPE_CHECKING
 
-from omniherd._core.login import announcement, may_open_browser, success
+from omniherd._core.login import present, success
 from omniherd.errors import CredentialError, OmniError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -81,10 +80,7 @@ def _show(url: str, why: str) -> None:
     if unwatched():
         hint = f"confirm it at {url}, then run the command again"
         raise CredentialError(f"{why}\na new key waits for its owner", hint=hint)
-    opening = may_open_browser()
-    _say(announcement(url, opening=opening))
-    if opening and not webbrowser.open(url):
-        _say(announcement(url, opening=False))
+    present(url)
 
 
 def _say(line: str) -> None:
