@@ -4,13 +4,14 @@ BIN := .venv/bin
 # Two cores are the smallest machine this is meant for.
 JOBS ?= 2
 
-.PHONY: help setup demo check test test-live generate bench docs clean
+.PHONY: help setup demo check test test-live soak generate bench docs clean
 
 help:
 	@echo "make demo       set up, start the emulator with a fleet in it, show the main job"
 	@echo "make test       set up, then lint, types, generated files, every test"
 	@echo "make check      what each commit passes: lint, types, generated files, unit tests"
 	@echo "make test-live  the contract suite on the server of OMNI_ENDPOINT"
+	@echo "make soak       watches and caches under 2,000 seeded runs of bad networks and servers"
 	@echo "make generate   rewrite the generated files from their sources"
 	@echo "make bench      figures beside raw grpcio, in the same run, and what the emulator bears"
 	@echo "make docs       the reference, from docstrings, into site/"
@@ -52,6 +53,9 @@ test: .venv/dev
 test-live: .venv/dev
 	@test -n "$$OMNI_ENDPOINT" || { echo "set OMNI_ENDPOINT and OMNI_SERVICE_ACCOUNT_KEY first"; exit 1; }
 	$(BIN)/python -m pytest tests/contract tests/golden -m live
+
+soak: .venv/dev
+	$(BIN)/python tests/truth/soak.py
 
 generate: .venv/dev
 	$(BIN)/python tools/generate.py

@@ -289,9 +289,9 @@ def test_a_lost_connection_is_known_and_made_good(emulator, omni):
         emulator.start()
         cache.wait_until(lambda held: held.synced, 20)
         assert [one.id for one in cache] == ["b"]
-        assert book.wait(4)[3:] == [("destroyed", "a", 1, 1)]
+        assert book.wait(5)[3:] == [("destroyed", "a", 1, 1), MARK]
         add(emulator, "c")
-        assert book.wait(5)[4:] == [("created", "c", 1, None)]
+        assert book.wait(6)[5:] == [("created", "c", 1, None)]
 
 
 def test_it_is_not_synced_before_the_difference_is_in(emulator, omni):

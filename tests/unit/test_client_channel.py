@@ -186,6 +186,7 @@ def test_connections_are_not_shared_between_clients():
     assert first["omniherd.connection"] != second["omniherd.connection"]
     assert second["grpc.ssl_target_name_override"] == "x"
     assert first["grpc.keepalive_time_ms"] == 60_000
+    assert first["grpc.http2.ping_timeout_ms"] == first["grpc.keepalive_timeout_ms"] == 20_000
 
 
 # --- credentials ------------------------------------------------------------------------------------------------------

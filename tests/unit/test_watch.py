@@ -271,8 +271,8 @@ def test_a_server_that_dropped_events_is_left():
     assert str(watch.failure) == "buffer overrun"
     assert watch.failure.retryable
     assert watch.broken(watch.failure) == 0.1
-    watch.request()
     assert watch.failure is None
+    watch.request()
     told(watch, cosi.Event(event_type=ERRORED))
     assert "without a reason" in str(watch.failure)
 

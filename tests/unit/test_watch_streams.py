@@ -14,6 +14,7 @@ from omniherd import AsyncOmni, Omni, RetryPolicy
 from omniherd._backend import alarms
 from omniherd.credentials import ServiceAccount
 from omniherd.emulator import Emulator
+from omniherd.emulator.records import Stored
 from omniherd.errors import CredentialError, KeyExpired, Unauthenticated, WatchExpired
 from omniherd.resources import MachineClass
 
@@ -62,6 +63,36 @@ async def test_a_silent_stream_of_a_task_is_opened_anew(emulator):
     async with emulator.connect_async(retry=QUICK) as omni, omni.watch(MachineClass, max_silence=0.1) as watch:
         assert (await anext(watch)).kind == "bootstrapped"
         assert watch.reconnects == 2
+
+
+def test_the_bookmark_is_that_of_the_last_event_that_was_delivered(emulator):
+    """The server puts several events into a message; who leaves amid them must be able to go on after what it saw."""
+    with emulator.connect() as omni:
+        with omni.watch(MachineClass) as watch:
+            until_mark(watch)
+            bookmark = watch.bookmark
+        with emulator.store.lock:
+            for id_ in "abcdef":
+                emulator.store.create(Stored("default", MachineClass.type_name, id_))
+        seen = []
+        while len(seen) < 6:
+            with omni.watch(MachineClass, bookmark=bookmark) as watch:
+                seen.append(next(watch).resource.id)
+                bookmark = watch.bookmark
+            assert watch.bookmark == bookmark, "also when it is closed"
+        assert "".join(seen) == "abcdef"
+
+
+@pytest.mark.parametrize("break_it", ["overrun_watches", "expire_bookmarks"])
+def test_dropped_events_are_made_good(emulator, break_it):
+    """An overrun leaves a stream that says nothing ever after; with the bookmarks gone the contents are compared."""
+    with emulator.connect(retry=QUICK) as omni, omni.watch(MachineClass, on_expired="restart") as watch:
+        until_mark(watch)
+        getattr(emulator.faults, break_it)()
+        emulator.faults.overrun_watches()
+        omni.create(lab("a"))
+        assert next(watch).resource.id == "a"
+        assert watch.reconnects in {1, 2}
 
 
 def test_the_thread_of_alarms_goes_with_the_last_one(emulator):

@@ -236,7 +236,9 @@ class AsyncCache(Generic[R]):
 
         All handlers of a cache are called one after the other, never two at once. A slow one keeps the others waiting,
         not the cache, which may be ahead of what handlers were told. `event.old` is the state before an update, and
-        what the cache last held of a destroyed resource. What a handler raises is reported, and the next event comes.
+        what the cache last held of a destroyed resource. Where the server had forgotten what happened during a break,
+        events that are `synthetic` tell the difference, and another `bootstrapped` ends them. What a handler raises is
+        reported, and the next event comes.
 
         Args:
             handler: Called with each `Event`; it may be `async` with an async client.
@@ -342,9 +344,8 @@ class AsyncCache(Generic[R]):
         with self._shelf.lock:
             for event in events:
                 if event.kind == EventKind.BOOTSTRAPPED:
-                    if not self._complete:
-                        self._complete = True
-                        told.append(event)
+                    self._complete = True
+                    told.append(event)
                     continue
                 news = self._shelf.apply(event)
                 if news is not None:

@@ -45,6 +45,8 @@ class AsyncWatch(Generic[R]):
         self._deadline = deadline
         # Called when `stale_since` changes without an event.
         self._noticed = noticed
+        # Several events may come in one message, so that the state's bookmark is ahead of what was delivered.
+        self._bookmark = state.bookmark
         self._events: deque[Event[R]] = deque()
         self._messages: AsyncMessages | None = None
         self._waker = backend.Waker()
@@ -55,8 +57,8 @@ class AsyncWatch(Generic[R]):
 
     @property
     def bookmark(self) -> bytes | None:
-        """The last bookmark that the server gave: another watch can go on after it."""
-        return self._state.bookmark
+        """The bookmark of the last event that was delivered: another watch can go on after it."""
+        return self._bookmark
 
     @property
     def caught_up(self) -> bool:
@@ -87,7 +89,10 @@ class AsyncWatch(Generic[R]):
             if self._closed or self._channel.closed:
                 raise StopAsyncIteration
             await self._fill()
-        return events.popleft()
+        event = events.popleft()
+        if event.bookmark is not None:
+            self._bookmark = event.bookmark
+        return event
 
     async def batch(self) -> list[Event[R]]:
         """Return all events that are there, waiting for the first; none when the watch is over.
@@ -102,6 +107,7 @@ class AsyncWatch(Generic[R]):
             await self._fill()
         found = list(events)
         events.clear()
+        self._bookmark = self._state.bookmark
         return found
 
     async def _fill(self) -> None:
@@ -116,6 +122,8 @@ class AsyncWatch(Generic[R]):
                 data = await messages.read()
                 if data is not None:
                     self._events.extend(state.feed(_decode(data)))
+                    if not self._events:
+                        self._bookmark = state.bookmark
                     self._note(state.heard)
                     return
             except APIError as error:

@@ -35,8 +35,10 @@ def channel_options(name: str | None) -> list[tuple[str, int | str]]:
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_metadata_size", 1024 * 1024),
         ("grpc.absolute_max_metadata_size", 16 * 1024 * 1024),
-        ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL * 1000),
-        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT * 1000),
+        ("grpc.keepalive_time_ms", int(KEEPALIVE_INTERVAL * 1000)),
+        ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
+        # What counts in the end: the core gives a ping a minute otherwise, whatever the line above says.
+        ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 10_000),

@@ -385,6 +385,7 @@ class WatchState(Generic[R]):
         Raises:
             APIError: There is to be no next one.
         """
+        self._failure = None
         if isinstance(error, WatchExpired) and self._on_expired == "restart" and self._bookmark is not None:
             self._bookmark = None
             self._contents = True
