@@ -125,7 +125,12 @@ def environment(factory: Factory) -> Iterator[dict[str, str]]:
         )
         with emulator.connect() as omni:
             omni.media.create_preset("edge")
-        yield {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **emulator.environment()}
+        yield {
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C.UTF-8",
+            "OMNIHERD_NO_NOTICES": "1",
+            **emulator.environment(),
+        }
 
 
 def run(directory: Path, environ: dict[str, str], stop: int, *words: str) -> tuple[int, list[str]]:
