@@ -32,6 +32,7 @@ PARTS = {
     "Logs": "a few lines of a service; of pods only that they run",
     "Read": "a few files of `/etc` and `/proc`",
     "/machine.MachineService/List": "the same few files",
+    "HealthCheck": "whether the machines can be reached; what is in Kubernetes is always well",
     "Netstat": "sockets that listen; no connections",
     "ServiceRestart": "the kubelet only, as nothing else of Talos lets itself be restarted here",
     "Time": "the servers are always right",
@@ -57,9 +58,9 @@ part say so here.
 The services from `cluster.ClusterService` on are those of Talos, reached with `runtime: Talos` in a call's metadata.
 Their machines, and `cosi.resource.State` behind the same metadata (Get, List and Watch of a dozen types), answer from
 what the fleet's resources say. Of Talos' methods `Containers`, `CPUFreqStats`, `CPUInfo`, `DiskStats`, `Disks`,
-`EtcdAlarmList`, `EtcdStatus`, `Events`, `List`, `LoadAvg`, `LogsContainers`, `Memory`, `Mounts`, `Netstat`,
-`NetworkDeviceStats`, `Read`, `ServiceRestart`, `Stats`, `Time` and `TimeCheck` were not seen on a recorded machine:
-their answers follow the API alone.
+`EtcdAlarmList`, `EtcdStatus`, `Events`, `HealthCheck`, `List`, `LoadAvg`, `LogsContainers`, `Memory`, `Mounts`,
+`Netstat`, `NetworkDeviceStats`, `Read`, `ServiceRestart`, `Stats`, `Time` and `TimeCheck` were not seen on a recorded
+machine: their answers follow the API alone.
 """
 
 

@@ -119,8 +119,8 @@ def test_what_is_not_emulated_says_so():
     with Emulator() as emulator, emulator.connect() as omni:
         with pytest.raises(Unimplemented, match="method MetaWrite not implemented"):
             omni.talos("prod", nodes="fra-cp-1").call("MetaWrite")
-        with pytest.raises(Unimplemented, match=r"unknown service cluster\.ClusterService"):
-            list(omni.talos("prod", nodes="fra-cp-1").stream("cluster.ClusterService/HealthCheck"))
+        with pytest.raises(Unimplemented, match=r"unknown service inspect\.InspectService"):
+            omni.talos("prod", nodes="fra-cp-1").call("inspect.InspectService/ControllerRuntimeDependencies")
 
 
 def test_the_fleet_is_always_the_same():

@@ -9,8 +9,10 @@ import pytest
 from omniherd import Omni
 from omniherd.emulator import Emulator
 from omniherd.errors import (
+    DeadlineExceeded,
     FailedPrecondition,
     InputError,
+    OmniError,
     PermissionDenied,
     Unavailable,
     UnknownError,
@@ -423,3 +425,38 @@ def test_a_restored_state_is_the_machines_too():
         assert names() == ["ams-cp-1"]
         emulator.restore(snapshot)
         assert names() == before == ["ams-cp-1", "ams-worker-1"]
+
+
+def health(omni, cluster, **request):
+    """Return what a check tells, and the error that it ends with."""
+    from omniherd.wire import cluster as wire
+
+    told = []
+    path = "cluster.ClusterService/HealthCheck"
+    try:
+        replies = omni.talos(cluster).stream(path, wire.HealthCheckRequest(**request), timeout=20)
+        told.extend(reply.message.message for reply in replies)
+    except OmniError as error:
+        return told, error
+    return told, None
+
+
+def test_a_cluster_is_healthy_when_its_machines_are(omni):
+    told, error = health(omni, "staging")
+    assert error is None
+    assert told[0] == 'discovered nodes: control plane: ["192.0.2.6"], worker: ["192.0.2.7"]'
+    assert told[1:3] == ["waiting for etcd to be healthy: ...", "waiting for etcd to be healthy: OK"]
+    assert told[-1] == "waiting for all k8s nodes to report schedulable: OK"
+
+
+def test_a_check_waits_for_a_machine_as_long_as_it_may(omni):
+    told, error = health(omni, "edge-lab", wait_timeout={"seconds": 0, "nanos": 1})
+    assert isinstance(error, DeadlineExceeded)
+    assert told[-1].startswith("waiting for apid to be ready: 192.0.2.9: rpc error: code = Unavailable")
+
+
+def test_nobody_reaches_machines_before_the_licence_is_accepted():
+    metadata = [("runtime", "Talos"), ("cluster", "prod")]
+    refused = pytest.raises(FailedPrecondition, match="EULA has not been accepted")
+    with Emulator(eula_accepted=False) as emulator, emulator.connect() as omni, refused:
+        omni.channel.unary("/machine.MachineService/Version", b"", metadata=metadata)

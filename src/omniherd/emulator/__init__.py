@@ -117,7 +117,7 @@ class Emulator:
         from omniherd.emulator.catalog import add_catalog
         from omniherd.emulator.controllers import Controllers
         from omniherd.emulator.definitions import add_definitions
-        from omniherd.emulator.eula import EULA, behind_eula
+        from omniherd.emulator.eula import EULA, behind_eula, licence
         from omniherd.emulator.faults import Faults
         from omniherd.emulator.management_service import ManagementService
         from omniherd.emulator.oidc import OIDCProvider
@@ -215,6 +215,7 @@ class Emulator:
             pair = read_certificate(Path(tls[0]), Path(tls[1]))
         self.certificate = b"" if pair is None else pair[0]
         talos = self._machines.proxy
+        talos.licence = licence(self.store, lambda: self.web_endpoint)
         self._answered = frozenset(methods) | talos.answered()
         inner = None if single_port else pair
         self._server: Server = Server(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.server import Incoming, Method
     from omniherd.emulator.store import Store
 
-__all__ = ["EULA", "behind_eula"]
+__all__ = ["EULA", "behind_eula", "licence"]
 
 EULA = "EulaAcceptances.omni.sidero.dev"
 _PUBLIC = frozenset({EULA, "AuthConfigs.omni.sidero.dev"})
@@ -24,6 +24,25 @@ def behind_eula(methods: dict[str, Method], store: Store, endpoint: Callable[[],
 
     Args:
         methods: What answers, by path.
+        store: The state, with the acceptance or without.
+        endpoint: The server's address, for the text.
+    """
+    check = licence(store, endpoint)
+
+    def gated(path: str, method: Any) -> Method:
+        async def serve(call: Incoming, request: Any, *send: Any) -> Any:
+            check(path, request)
+            return await method(call, request, *send)
+
+        return serve
+
+    return {path: gated(path, method) for path, method in methods.items()}
+
+
+def licence(store: Store, endpoint: Callable[[], str]) -> Callable[[str, Any], None]:
+    """Return what refuses a call, given its path and its request, until the licence is accepted.
+
+    Args:
         store: The state, with the acceptance or without.
         endpoint: The server's address, for the text.
     """
@@ -41,14 +60,7 @@ def behind_eula(methods: dict[str, Method], store: Store, endpoint: Callable[[],
             )
         accepted = True
 
-    def gated(path: str, method: Any) -> Method:
-        async def serve(call: Incoming, request: Any, *send: Any) -> Any:
-            check(path, request)
-            return await method(call, request, *send)
-
-        return serve
-
-    return {path: gated(path, method) for path, method in methods.items()}
+    return check
 
 
 def _is_open(path: str, request: Any) -> bool:

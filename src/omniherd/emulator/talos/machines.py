@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from omniherd.emulator.talos.health import Health
 from omniherd.emulator.talos.machine_api import MachineAPI
 from omniherd.emulator.talos.machine_log import MachineLog
 from omniherd.emulator.talos.node_resources import NodeResources
@@ -43,7 +44,7 @@ class Machines:
         self.log = MachineLog(store)
         self.running = Running(store.clock, self.log)
         self.api = MachineAPI(self.nodes, self.running)
-        self.streams = Streams(self.running, self.api)
+        self.streams = Streams(self.running, self.api, Health(self.nodes, self.running))
         self.resources = NodeResources(store, self.nodes, self.running)
         self.proxy = Proxy(
             self.nodes,

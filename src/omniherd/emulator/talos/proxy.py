@@ -64,6 +64,9 @@ class Proxy:
         streams: Their methods that stream.
         resources: Their resources.
         note: Writes a call to the audit log: the call, its cluster, the machines as they were named.
+
+    Attributes:
+        licence: What refuses calls until the licence is accepted; None for nothing.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Proxy:
         self._streams = streams.methods()
         self._resources = resources
         self._note = note
+        self.licence: Callable[[str, Any], None] | None = None
         self._services = {path[1:].partition("/")[0] for path in (*self._unary, *self._streams)}
 
     def answered(self) -> frozenset[str]:
@@ -122,6 +126,8 @@ class Proxy:
         Raises:
             StateError: As Omni or the machine says it.
         """
+        if self.licence is not None:
+            self.licence(call.path, None)
         route = self._route(call)
         acts = acting(self._policies, call.principal, route.cluster)
         self._note(call, route.cluster, ",".join(sorted(_values(call, "nodes")) or _values(call, "node")))

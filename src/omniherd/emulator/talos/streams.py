@@ -11,6 +11,7 @@ from omniherd.emulator.talos.machine_log import Line
 
 if TYPE_CHECKING:
     from omniherd.emulator.server import Bell
+    from omniherd.emulator.talos.health import Health
     from omniherd.emulator.talos.machine_api import MachineAPI
     from omniherd.emulator.talos.nodes import Node
     from omniherd.emulator.talos.running import Running
@@ -32,11 +33,13 @@ class Streams:
     Args:
         running: What goes on in the machines.
         api: Their other methods.
+        health: The check of clusters.
     """
 
-    def __init__(self, running: Running, api: MachineAPI) -> None:
+    def __init__(self, running: Running, api: MachineAPI, health: Health) -> None:
         self._running = running
         self._api = api
+        self._health = health
 
     def methods(self) -> dict[str, _Stream]:
         """Return what answers, by path."""
@@ -48,7 +51,10 @@ class Streams:
             "Logs": self.logs,
             "Read": self.read,
         }
-        return {_MACHINE + name: method for name, method in found.items()}
+        return {
+            **{_MACHINE + name: method for name, method in found.items()},
+            "/cluster.ClusterService/HealthCheck": self.health,
+        }
 
     async def dmesg(self, node: Node, request: Any, tell: Tell, bell: Bell) -> None:
         """Answer Dmesg: a message for each line."""
@@ -112,6 +118,10 @@ class Streams:
                 await bell.heard()
         finally:
             machine.listeners.discard(bell.ring)
+
+    async def health(self, node: Node, request: Any, tell: Tell, _bell: Bell) -> None:
+        """Answer HealthCheck."""
+        await self._health.check(node, request, tell)
 
     async def images(self, _node: Node, _request: Any, _tell: Tell, _bell: Bell) -> None:
         """Answer ImageList: the recorded machines showed none."""
