@@ -370,10 +370,14 @@ class Emulator:
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a state, versions and times included. Controllers do not react; watches see what changes.
 
+        Living machines are then what that state says of them; what was under way goes on from there.
+
         Args:
             snapshot: A snapshot of this emulator; in one of another the key of this one is not known.
         """
         snapshot.apply(self.store)
+        if self._fleet is not None:
+            self._fleet.recall()
 
     def start(self) -> Self:
         """Serve; returns when calls can come.

@@ -14,7 +14,8 @@ from omniherd.emulator.simulation.kubernetes import Kubernetes
 from omniherd.emulator.simulation.machine import Machine
 from omniherd.emulator.simulation.membership import Membership
 from omniherd.emulator.simulation.patches import Patches
-from omniherd.emulator.simulation.reports import FREE, Reports
+from omniherd.emulator.simulation.recall import Recall, recalled
+from omniherd.emulator.simulation.reports import FREE, INSTALLED, Reports
 from omniherd.emulator.simulation.schedule import Schedule
 from omniherd.emulator.simulation.statuses import Statuses
 from omniherd.emulator.simulation.talos import TalosUpgrades
@@ -98,10 +99,37 @@ class Fleet:
             "ConfigPatches" + O: self._patch,
             "Links" + O: self._link,
         }
-        for number in range(machines):
-            id_ = MachinePlan(_FIRST + number, "").id
-            plan = MachinePlan(_FIRST + number, id_)
-            self.schedule.after(0, lambda plan=plan: self._join(plan))  # type: ignore[misc]
+        self._recall = Recall(
+            world,
+            membership=self._membership,
+            patches=self._patches,
+            talos=self._talos,
+            kubernetes=self._kubernetes,
+            clusters=self._clusters,
+        )
+        numbers = range(_FIRST, _FIRST + machines)
+        self._plans = [MachinePlan(number, MachinePlan(number, "").id) for number in numbers]
+        self.recall()
+
+    def recall(self) -> None:
+        """Take the state of the store for what is, whatever was before; machines that are not in it join at once."""
+        world = self._world
+        with world.store.lock:
+            self.schedule.clear()
+            self._statuses.reset()
+            self._kubernetes.forget_all()
+            world.reset()
+            for plan in self._plans:
+                known = recalled(world, plan)
+                if known is None:
+                    self.schedule.after(0, lambda plan=plan: self._join(plan))  # type: ignore[misc]
+                else:
+                    world.machines[plan.id] = known
+            self.schedule.after(0, self._go_on)
+
+    def _go_on(self) -> None:
+        with self._world.store.lock:
+            self._recall.go_on()
 
     # --- for tests --------------------------------------------------------------------------------------------------
 
@@ -320,6 +348,11 @@ class Fleet:
         if event.kind == DESTROYED:
             return
         self._reports.copy_labels(status)
+        machine = self._world.machines.get(status.id)
+        if machine is not None and not machine.config:
+            # Somebody may have installed or upgraded it in maintenance.
+            machine.talos = status.decode().talos_version
+            machine.installed = machine.installed or INSTALLED in status.labels
         if FREE in status.labels and (event.old is None or event.old.labels != status.labels):
             self._allocation.look()
 

@@ -453,6 +453,17 @@ class Kubernetes:
             upgrade_versions=kubernetes_upgrades(world.store, wanted.talos_version, version),
         )
 
+    def go_on(self, cluster: str) -> None:
+        """Go on with an upgrade that was under way."""
+        status = self._world.spec("KubernetesUpgradeStatuses", cluster)
+        if status is not None and status.phase != _DONE:
+            self._world.soon(_STEP, lambda: self._step(cluster))
+
+    def forget_all(self) -> None:
+        """Forget what is under way."""
+        self._current.clear()
+        self._restarting.clear()
+
     def forget(self, cluster: str) -> None:
         """Forget what is under way in a cluster that is torn down."""
         self._current.pop(cluster, None)

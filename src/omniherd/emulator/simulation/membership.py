@@ -304,6 +304,15 @@ class Membership:
         names = sorted(identity.nodename for identity in identities if identity is not None)
         world.change("ClusterKubernetesNodes", cluster, nodes=names)
 
+    def go_on(self, machine: Machine) -> None:
+        """Go on with a machine that was on its way into a cluster."""
+        if machine.config:
+            self._world.later(machine, _RUN, self._run)
+        else:
+            self._world.later(machine, _VERSION, self._choose_version)
+            self._world.later(machine, _SECRETS, self._hold_secrets)
+            self._world.later(machine, _OFFER, self._offer)
+
     # --- leaving ----------------------------------------------------------------------------------------------------
 
     def node_leaving(self, node: Stored) -> None:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
     from omniherd.emulator.simulation.world import World
 
-__all__ = ["FREE", "Reports"]
+__all__ = ["FREE", "INSTALLED", "Reports"]
 
 FREE = L + "available"
+INSTALLED = L + "installed"
 
 _STATUS_HOLDERS = (
     "LabelsExtractor[MachineStatuses.omni.sidero.dev]",
@@ -125,7 +126,7 @@ class Reports:
             disk.system_disk = machine.installed
         labels = {**found.labels, L + "talos-version": machine.talos}
         if machine.installed:
-            labels[L + "installed"] = ""
+            labels[INSTALLED] = ""
         data = spec.SerializeToString(deterministic=True)
         if data != found.spec or labels != found.labels:
             world.store.modify(found.namespace, found.type, id_, spec=data, labels=labels)

@@ -139,6 +139,12 @@ class Statuses:
         if cluster:
             self._clusters.add(cluster)
 
+    def reset(self) -> None:
+        """Look at everything again when somebody asks."""
+        self._members.clear()
+        self._sets.clear()
+        self._clusters.clear()
+
     def settle(self) -> bool:
         """Write one status that may have changed; tell whether there was one."""
         if self._sets:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.finalizers import hold, release
 from omniherd.emulator.forms import default_namespace
-from omniherd.emulator.records import CREATED, DESTROYED, RUNNING, TEARING_DOWN
+from omniherd.emulator.records import CREATED, DESTROYED, RUNNING, TEARING_DOWN, Event
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable, Mapping
 
-    from omniherd.emulator.records import Event, Stored
+    from omniherd.emulator.records import Stored
     from omniherd.emulator.simulation.machine import Machine
     from omniherd.emulator.simulation.schedule import Schedule
     from omniherd.emulator.store import Store
@@ -78,6 +78,17 @@ class World:
         self.members: dict[str, set[str]] = defaultdict(set)
         self.patches: dict[str, set[str]] = defaultdict(set)
         self.diffs: dict[str, list[str]] = defaultdict(list)
+
+    def reset(self) -> None:
+        """Forget everybody, and look anew who belongs to whom."""
+        self.machines.clear()
+        for group in (self.sets, self.nodes, self.members, self.patches, self.diffs):
+            group.clear()
+        for kind in ("MachineSets", "MachineSetNodes", "ClusterMachines", "ConfigPatches"):
+            for resource in self.list(kind):
+                self.note(Event(CREATED, resource))
+        for diff in self.list("MachineConfigDiffs"):
+            self.diffs[diff.labels.get(L + "machine", "")].append(diff.id)
 
     def note(self, event: Event) -> None:
         """Keep track of who belongs to whom."""
