@@ -66,6 +66,23 @@ SAME = [
     "kubeconfig --cluster prod --break-glass file",
     "kubeconfig --cluster prod file; kubeconfig --cluster staging file; kubeconfig --cluster prod file --force",
     "kubeconfig --cluster prod --force-context-name mine --grant-type authcode file",
+    "kubeconfig -c prod file --force-context-name a; kubeconfig -c staging file --force-context-name a; "
+    "kubeconfig -c staging file --force-context-name a --force",
+    "kubeconfig -c prod --merge=false --force-context-name a file; kubeconfig -c prod --merge=false file",
+    "kubeconfig -c prod --merge=false; kubeconfig -c staging --merge=false; "
+    "kubeconfig -c staging --merge=false --force",
+    "talosconfig --merge=false; talosconfig --merge=false; talosconfig -c prod --merge=false --force",
+    "config new c; "
+    "--omniconfig c config add a --url https://a --identity me@x; "
+    "--omniconfig c config contexts; "
+    "--omniconfig c config info; "
+    "--omniconfig c config merge c; "
+    "--omniconfig c config merge c; "
+    "--omniconfig c config context a; "
+    "--omniconfig c config url https://c; "
+    "--omniconfig c config identity you@x; "
+    "--omniconfig c config contexts; "
+    "--omniconfig c config info",
     "kubeconfig --cluster prod --service-account --user bob --merge=false file",
     "talosconfig file; talosconfig --cluster prod file",
     "talosconfig --cluster nope file",

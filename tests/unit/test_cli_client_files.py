@@ -105,14 +105,14 @@ def test_what_differs_is_overwritten_on_demand() -> None:
     assert merged == merge_kubeconfig("", SERVER, overwrite=never)
 
 
-def test_a_forced_context_name_replaces_its_namesake() -> None:
+def test_a_forced_context_name_leaves_its_namesake_unless_told() -> None:
     ours = "contexts:\n- name: mine\n  context: {cluster: gone, user: nobody}\n- name: b\n  context: {cluster: c}\n"
-    merged = merge_kubeconfig(ours, SERVER, overwrite=never, context_name="mine")
-    assert merged.renamed == (("context", "acc-lab", "mine"),)
-    config: Any = load(merged.text)
-    assert names(config, "contexts") == ["b", "mine"]
-    assert config["contexts"][1]["context"]["cluster"] == "acc-lab"
-    assert config["current-context"] == "mine"
+    for answer, name, clusters in ((never, "mine-1", ["c", "gone", "acc-lab"]), (always, "mine", ["c", "acc-lab"])):
+        merged = merge_kubeconfig(ours, SERVER, overwrite=answer, context_name="mine")
+        assert merged.renamed == (("context", "acc-lab", name),)
+        config: Any = load(merged.text)
+        assert [entry["context"]["cluster"] for entry in config["contexts"]] == clusters
+        assert config["current-context"] == name
 
 
 def test_what_else_a_kubeconfig_holds_is_kept() -> None:
@@ -158,7 +158,7 @@ def test_where_the_file_goes(tmp_path: Path) -> None:
     assert default_kubeconfig({"HOME": "/h", "KUBECONFIG": "/k"}) == "/k"
     with pytest.raises(ConfigError, match="multiple kubeconfig files defined"):
         default_kubeconfig({"KUBECONFIG": "/k:/l"})
-    assert place((), "kubeconfig", None) == "kubeconfig"
+    assert place((), "kubeconfig", None) == os.path.abspath("kubeconfig")  # noqa: PTH100 - what is shown
     assert place((), "kubeconfig", "/d") == "/d"
     assert place(("x",), "kubeconfig", "/d") == "x"
     assert place((str(tmp_path),), "kubeconfig", None) == f"{tmp_path}/kubeconfig"

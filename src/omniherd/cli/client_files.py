@@ -50,9 +50,9 @@ def place(words: tuple[str, ...], name: str, default: str | None) -> str:
     Args:
         words: The command's words: a file or a directory, or nothing.
         name: The file's name in a directory.
-        default: The file when there are no words; None for one in the working directory.
+        default: The file when there are no words; None for one in the working directory, by its whole path.
     """
-    path = words[0] if words else default or name
+    path = words[0] if words else default or os.path.abspath(name)  # noqa: PTH100 - as below
     return os.path.join(path, name) if os.path.isdir(path) else path  # noqa: PTH112, PTH118 - keeps the text as it was given
 
 
@@ -160,15 +160,16 @@ def kubeconfig(**values: Any) -> None:
                 break_glass=values["break_glass"],
             )
     join = partial(merge_kubeconfig, overwrite=_always if force else _ask, context_name=name)
+    renamed: list[tuple[str, str, str]] = []
     if name and not merge:
         # The file is replaced, by one in which the context has that name.
-        text = join("", text).text
-    secret = values["service_account"] or values["break_glass"]
-    _tell(
-        write_client_file(
-            path, text, join if merge else None, mode=_SECRET if secret else _SHARED, always_merge=bool(name)
-        )
-    )
+        alone = join("", text)
+        text, renamed = alone.text, list(alone.renamed)
+    # omnictl writes files anew through Kubernetes's library, which keeps them for their owner.
+    secret = values["service_account"] or values["break_glass"] or name
+    mode = _SECRET if secret else _SHARED
+    renamed += write_client_file(path, text, join if merge else None, mode=mode, always_merge=bool(name))
+    _tell(renamed)
 
 
 @command(dry_run=False, maximum=1)

@@ -41,7 +41,7 @@ def merge_kubeconfig(
         ours: The file as it is; may be empty.
         theirs: The file to add.
         overwrite: Asked with what it is and its name, whether an entry that differs is to be overwritten.
-        context_name: A name for the added context; one of that name is overwritten.
+        context_name: A name for the added context.
 
     Raises:
         ConfigError: One of them is no kubeconfig.
@@ -72,10 +72,6 @@ def merge_kubeconfig(
         for key, names in (("cluster", clusters), ("user", users)):
             if key in moved:
                 moved[key] = names.get(moved[key], moved[key])
-        if context_name:
-            contexts = _entries(target, _CONTEXTS)
-            contexts.pop(context_name, None)
-            target["contexts"] = [{"context": contexts[known], "name": known} for known in sorted(contexts)]
         placed = place(_CONTEXTS, name, context_name or _follow(name, users), moved)
         if name == current or not current:
             target["current-context"] = placed
