@@ -71,6 +71,20 @@ difference(
     4,
     stdout="NAMESPACE   TYPE           ID          VERSION\ndefault     MachineClass   cli-g23-a   1\n",
 )
+difference(
+    "watch-kind",
+    1,
+    stdout="""*   NAMESPACE   TYPE           ID          VERSION
++   default     MachineClass   cli-g07-a   1
++   default     MachineClass   cli-g07-b   1
++   default     MachineClass   cli-g07-c   1
+    default     MachineClass   cli-g07-a   2
++   default     MachineClass   cli-g07-d   1
+    default     MachineClass   cli-g07-d   2
+-   default     MachineClass   cli-g07-d   2
+-   default     MachineClass   cli-g07-a   3
+""",
+)
 difference("usage-errors", 33, rc=0, stderr="", stdout=ABSENT)
 UPDATE = """Processing 1 resource file(s)
 Applying resources from: b.yaml

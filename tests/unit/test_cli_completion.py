@@ -55,7 +55,7 @@ def words(*typed: str, ids: tuple[str, ...] = (), contexts: tuple[str, ...] = ()
         (("ge",), ["get"]),
         (("config", "ur"), ["url"]),
         (("config", "nonsense", ""), [one.name for one in ROOT.children["config"].children.values()]),
-        (("get", "c", "-o", "j"), ["json", "jsonpath="]),
+        (("get", "c", "-o", "j"), ["json", "jsonl", "jsonpath="]),
         (("cluster", "status", "x", "-o", "j"), ["json"]),
         (("get", "c", "--output=y"), ["yaml"]),
         (("get", "c", "--output", "=", "y"), ["yaml"]),

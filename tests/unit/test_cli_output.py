@@ -81,7 +81,7 @@ def test_a_watched_table_marks_what_happened() -> None:
     assert printer.flush().splitlines()[1] == "+   default     Cluster   lab   3"
     for event, mark in (("updated", " "), ("destroyed", "-")):
         printer.add(cluster("lab"), event)
-        assert printer.flush() == f"{mark}   default   Cluster   lab   3\n"
+        assert printer.flush() == f"{mark}   default     Cluster   lab   3\n"
 
 
 def test_yaml_documents_are_parted() -> None:
@@ -138,6 +138,29 @@ def test_labels_and_annotations_are_part_of_the_wish(attribute: str) -> None:
     assert same_wish(machine_class("a", 9), other)
     setattr(other, attribute, {"a": "b"})
     assert not same_wish(machine_class("a", 9), other)
+
+
+def test_lines_of_a_watch_stand_below_each_other() -> None:
+    printer = printer_for("table", [], "MachineClass", watch=True)
+    printer.add(MachineClass("a-long-name", spec={}), "created")
+    first = printer.flush()
+    printer.add(MachineClass("b", spec={}), "updated")
+    assert printer.flush().index("undefined") == first.splitlines()[1].index("undefined")
+    printer.add(MachineClass("a-name-that-is-still-longer", spec={}), "created")
+    printer.flush()
+    printer.add(MachineClass("b", spec={}), "destroyed")
+    assert printer.flush().index("undefined") > first.splitlines()[1].index("undefined")
+
+
+def test_label_values_are_texts_in_lines_of_json() -> None:
+    labels = {"rank": "10", "on": "true", "none": "", "day": "2026-11-24"}
+    one = MachineClass("m", labels=labels, annotations={"n": "0x1"}, spec={"match_labels": ["a", "b"]})
+    printer = printer_for("jsonl", [], "", watch=False)
+    lines = (printer.add(one) + printer.add(one, "updated")).splitlines()
+    first, second = map(json.loads, lines)
+    assert (first["metadata"]["labels"], first["metadata"]["annotations"]) == (labels, {"n": "0x1"})
+    assert first["spec"]["matchlabels"] == ["a", "b"]
+    assert (second.pop("event"), second) == ("updated", first)
 
 
 @pytest.fixture(scope="module")

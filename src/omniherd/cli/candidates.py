@@ -182,7 +182,7 @@ def _values(where: Context, source: Source) -> list[Candidate]:
     if name in {"--cluster", "--cluster-id"} or (name == "--name" and module == "cluster_secrets"):
         return _named(where, _CLUSTERS, source)
     if name == "--output" and module != "media":
-        more = ("wide", "jsonpath=") if module == "get" else ()
+        more = ("wide", "jsonl", "jsonpath=") if module == "get" else ()
         return [Candidate(word) for word in (*_FORMATS, *more)]
     if name == "--role":
         return [Candidate(word) for word in _ROLES]

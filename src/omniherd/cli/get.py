@@ -55,7 +55,8 @@ def get(**values: Any) -> None:
     """Show or watch resources of a TYPE: all, those that match, or the one of an ID.
 
     A TYPE is a full name, or any of the short ones that `omniherd get resourcedefinitions` lists. Machines go by their
-    names, addresses and serial numbers as well; `-o wide` shows them.
+    names, addresses and serial numbers as well; `-o wide` shows them. With `-o jsonl`
+    each resource is one line, and label values are texts, whatever they look like.
     """
     settings = Settings(values)
     query = _query(values)

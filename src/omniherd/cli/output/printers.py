@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
     from omniherd.resource import Resource
 
-__all__ = ["Beside", "JSONPathPrinter", "JSONPrinter", "Printer", "TablePrinter", "YAMLPrinter", "printer_for"]
+__all__ = [
+    "Beside",
+    "JSONLinesPrinter",
+    "JSONPathPrinter",
+    "JSONPrinter",
+    "Printer",
+    "TablePrinter",
+    "YAMLPrinter",
+    "printer_for",
+]
 
 Beside = tuple[tuple[str, ...], "Callable[[str], tuple[str, ...]]"]
 """Titles of more columns, and what makes their cells out of an id."""
@@ -42,7 +51,7 @@ def printer_for(
     """Return the printer of an output format.
 
     Args:
-        output: The format as the user gave it: `table`, `yaml`, `json`, `jsonpath=TEMPLATE`.
+        output: The format as the user gave it: `table`, `yaml`, `json`, `jsonl`, `jsonpath=TEMPLATE`.
         columns: Extra table columns of the type: title and path into the spec.
         display: The type's name in tables.
         watch: Whether events are printed rather than resources.
@@ -58,10 +67,13 @@ def printer_for(
         return YAMLPrinter()
     if output == "json":
         return JSONPrinter()
+    if output == "jsonl":
+        return JSONLinesPrinter()
     if output.startswith("jsonpath="):
         return JSONPathPrinter(output.removeprefix("jsonpath="))
     raise InputError(
-        f'output format "{output}" is not supported', hint="formats are table, wide, yaml, json and jsonpath=TEMPLATE"
+        f'output format "{output}" is not supported',
+        hint="formats are table, wide, yaml, json, jsonl and jsonpath=TEMPLATE",
     )
 
 
@@ -88,6 +100,7 @@ class TablePrinter:
         more, self._cells = beside or ((), _nothing)
         titles = ("NAMESPACE", "TYPE", "ID", "VERSION", *self._columns.titles, *more)
         self._rows: list[tuple[str, ...]] = [("*", *titles) if watch else titles]
+        self._widths: list[int] = []
 
     def add(self, resource: Resource[Any], event: str = "") -> str:
         """Take a row."""
@@ -103,7 +116,8 @@ class TablePrinter:
         from omniherd.cli.output.tables import layout
 
         rows, self._rows = self._rows, []
-        return layout(rows)
+        # In a watch each event is a line of its own, below those that were printed before.
+        return layout(rows, widths=self._widths)
 
 
 class YAMLPrinter:
@@ -140,6 +154,21 @@ class JSONPrinter:
         from omniherd._core.gojson import dumps
 
         return dumps(_plain(resource, event)) + "\n"
+
+    def flush(self) -> str:
+        """Nothing."""
+        return ""
+
+
+class JSONLinesPrinter:
+    """JSON objects, one a line. Label and annotation values are texts here, whatever they look like."""
+
+    def add(self, resource: Resource[Any], event: str = "") -> str:
+        """Return the line."""
+        from omniherd._core.gojson import dumps
+
+        value = resource.to_dict()
+        return dumps({"event": event, **value} if event else value, indent=None) + "\n"
 
     def flush(self) -> str:
         """Nothing."""

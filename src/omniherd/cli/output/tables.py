@@ -15,12 +15,13 @@ __all__ = ["Columns", "cell", "layout"]
 _PADDING = 3
 
 
-def layout(rows: Iterable[Sequence[str]], padding: int = _PADDING) -> str:
+def layout(rows: Iterable[Sequence[str]], padding: int = _PADDING, widths: list[int] | None = None) -> str:
     r"""Return rows as lines of a table.
 
     Args:
         rows: Rows of the same length.
         padding: Blanks between the columns.
+        widths: How wide columns were before, for rows that stand below others; what they have become since is put in.
 
     Example:
         >>> layout([("ID", "VERSION"), ("lab", "1")])
@@ -29,9 +30,13 @@ def layout(rows: Iterable[Sequence[str]], padding: int = _PADDING) -> str:
     held = [tuple(row) for row in rows]
     if not held:
         return ""
-    widths = [max(map(len, column)) + padding for column in zip(*held, strict=True)]
-    widths[-1] = 0
-    return "".join("".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + "\n" for row in held)
+    kept = [0] * len(held[0]) if widths is None else widths
+    kept[:] = [
+        max(before, *(len(text) for text in column))
+        for before, column in zip(kept or [0] * len(held[0]), zip(*held, strict=True), strict=True)
+    ]
+    wide = [*(width + padding for width in kept[:-1]), 0]
+    return "".join("".join(text.ljust(width) for text, width in zip(row, wide, strict=True)) + "\n" for row in held)
 
 
 def cell(values: Sequence[Any]) -> str:
