@@ -138,12 +138,14 @@ class Kubernetes:
 
     def _appear(self, cluster: str) -> None:
         world = self._world
-        wanted = world.spec("Clusters", cluster)
         if world.running("Clusters", cluster) is None or world.find("KubernetesStatuses", cluster) is not None:
             return
-        version = wanted.kubernetes_version
         names = self._names(cluster)
         planes = set(world.control_planes(cluster))
+        if not planes:
+            return
+        # What it came up with; that the cluster may want another one by now is an upgrade.
+        version = world.spec("ClusterMachines", min(planes)).kubernetes_version
         first = [name for id_, name in names if id_ in planes]
         world.put(
             "KubernetesStatuses",
@@ -346,7 +348,7 @@ class Kubernetes:
     def _step(self, cluster: str) -> None:
         """Take the next step of an upgrade."""
         world, status = self._world, self._world.spec("KubernetesUpgradeStatuses", cluster)
-        if status is None or world.running("KubernetesUpgradeStatuses", cluster) is None:
+        if status is None or status.phase == _DONE or world.running("KubernetesUpgradeStatuses", cluster) is None:
             return
         target = status.current_upgrade_version
         step = next_step(self._nodes(cluster), target)

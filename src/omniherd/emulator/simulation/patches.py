@@ -241,8 +241,6 @@ class Patches:
         """Forget a change that waits: nobody wants it any more."""
         world = self._world
         world.release("ClusterMachines", id_, _CONFIGURING)
-        if world.find("MachinePendingUpdates", id_) is None:
-            return
         world.end("MachinePendingUpdates", id_)
         world.label("ClusterMachineStatuses", id_, drop=(_LOCKED_UPDATE,))
         self._set_applied(id_)
@@ -291,6 +289,10 @@ class Patches:
     # --- what changed -----------------------------------------------------------------------------------------------
 
     def _apply(self, machine: Machine) -> None:
+        pending = self._world.spec("MachinePendingUpdates", machine.id)
+        if pending is None or pending.HasField("upgrade"):
+            self._world.release("ClusterMachines", machine.id, _CONFIGURING)
+            return
         if machine.refusal:
             self.refuse(machine)
             return

@@ -203,5 +203,8 @@ class TalosUpgrades:
             return
         cluster = member.labels.get(CLUSTER, "")
         self._patches.take(machine)
+        version = world.spec("ClusterMachineTalosVersions", id_)
+        if version is not None and machine.talos != f"v{version.talos_version}":
+            self._mark(id_)  # the cluster wants another one by now
         self._patches.soon(member.labels.get(MACHINE_SET, ""))
         world.soon(_REBOOT, lambda: self.advance(cluster))
