@@ -95,12 +95,19 @@ def test_dropped_events_are_made_good(emulator, break_it):
         assert watch.reconnects in {1, 2}
 
 
-def test_the_thread_of_alarms_goes_with_the_last_one(emulator):
+@pytest.fixture
+def clock(monkeypatch):
+    """Alarms of this test only: watches that other tests forgot may have some."""
+    monkeypatch.setattr(alarms, "_clock", alarms._Clock())
+    return alarms._clock
+
+
+def test_the_thread_of_alarms_goes_with_the_last_one(emulator, clock):
     with emulator.connect() as omni:
         watches = [omni.watch(MachineClass, max_silence=500) for _ in range(3)]
         for watch in watches:
             until_mark(watch)
-        thread = alarms._clock._thread
+        thread = clock._thread
         assert thread.is_alive()
         for watch in watches:
             watch.close()
@@ -108,7 +115,7 @@ def test_the_thread_of_alarms_goes_with_the_last_one(emulator):
         assert not thread.is_alive()
 
 
-def test_an_alarm_does_not_keep_what_it_watches():
+def test_an_alarm_does_not_keep_what_it_watches(clock):
     class Asked:
         def __init__(self):
             self.times = 0
@@ -123,7 +130,7 @@ def test_an_alarm_does_not_keep_what_it_watches():
     asked = Asked()
     alarm = alarms.Alarm(0.001, asked.check)
     assert asked.enough.wait(20)
-    thread = alarms._clock._thread
+    thread = clock._thread
     del asked
     gc.collect()
     thread.join(20)

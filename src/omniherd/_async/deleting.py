@@ -11,6 +11,7 @@ from omniherd._async.channel import DEFAULT, Timeout
 from omniherd._async.reading import WAIT_TIMEOUT
 from omniherd._async.writing import AsyncWriting
 from omniherd._backend import aio as backend
+from omniherd._core.decoding import decode
 from omniherd._core.deleting import BLOCKERS, DeleteResult
 from omniherd._core.requests import check_id, label_queries, resource_text, text_of
 from omniherd.errors import (
@@ -115,7 +116,7 @@ class AsyncDeleting(AsyncWriting):
                 resource_class(kind), id, tear_down, namespace=namespace, owner=owner, timeout=timeout
             )
             return not torn.finalizers
-        return bool(cosi_resource.TeardownResponse.FromString(data).destroy_ready)
+        return bool(decode(cosi_resource.TeardownResponse.FromString, data).destroy_ready)
 
     async def teardown_and_destroy(
         self,

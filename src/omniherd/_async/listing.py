@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniherd._backend import aio as backend
 from omniherd._core.contents import Contents, has_contents
+from omniherd._core.decoding import decode
 from omniherd._core.requests import resource_text
 from omniherd.errors import APIError, ResourceExhausted, Unimplemented
 
@@ -78,7 +79,7 @@ async def _contents(
             data = await messages.read()
             if data is None:
                 return None
-            contents.feed(data)
+            decode(contents.feed, data, subject)
             if contents.broken:
                 return None
     except (ResourceExhausted, Unimplemented):
@@ -91,7 +92,7 @@ async def _contents(
 async def _list(channel: AsyncChannel, request: cosi_resource.ListRequest, timeout: float | None) -> list[Any]:
     from omniherd.wire import cosi_resource
 
-    decode = cosi_resource.ListResponse.FromString
+    parse = cosi_resource.ListResponse.FromString
     subject = resource_text(request.namespace, request.type, "*")
     messages = await channel.open(
         _STATE + "List", request.SerializeToString(), timeout=timeout, bulk=True, resource=subject
@@ -100,7 +101,7 @@ async def _list(channel: AsyncChannel, request: cosi_resource.ListRequest, timeo
     try:
         read = messages.read
         while (data := await read()) is not None:
-            found.append(decode(data).resource)
+            found.append(decode(parse, data, subject).resource)
     finally:
         messages.cancel()
     return found

@@ -405,4 +405,11 @@ class AsyncMedia(AsyncMediaChecks):
 
 def _target(path: str | os.PathLike[str], name: str) -> Path:
     target = Path(path)
-    return target / name if target.is_dir() else target
+    if not target.is_dir():
+        return target
+    # Parts of the name come from the server, which may choose a file and no folder.
+    if name in {"", ".", ".."} or any(sign in name for sign in ("/", "\\", "\0")):
+        raise InputError(
+            f"the server calls the file {name!r}, which is no name of a file", hint="choose a path that names the file"
+        )
+    return target / name

@@ -11,6 +11,7 @@ from omniherd._async.channel import DEFAULT, AsyncChannel, Timeout
 from omniherd._async.listing import read_kind
 from omniherd._async.watch import AsyncWatch
 from omniherd._backend import aio as backend
+from omniherd._core.decoding import decode
 from omniherd._core.requests import check_id, label_queries, list_options, resource_text
 from omniherd._core.sorting import Sort, sorted_resources
 from omniherd._core.watch import EventKind, OnExpired, WatchState
@@ -82,7 +83,7 @@ class AsyncReading:
             safe=True,
             resource=resource_text(where, cls.type_name, id),
         )
-        return cls.from_proto(cosi_resource.GetResponse.FromString(data).resource)
+        return cls.from_proto(decode(cosi_resource.GetResponse.FromString, data).resource)
 
     @overload
     async def list(

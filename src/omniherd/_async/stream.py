@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from omniherd.errors import (
-    InputError,
-)
+from omniherd._core.decoding import decode
+from omniherd.errors import InputError, OmniError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +42,12 @@ class AsyncStream:
         if data is None:
             self._closed = True
             raise StopAsyncIteration
-        return self._decode(data)
+        try:
+            return self._decode(data)
+        except OmniError:
+            self._closed = True
+            self._messages.cancel()
+            raise
 
     async def close(self) -> None:
         """End the call; the iteration then ends too."""
@@ -85,4 +89,5 @@ def decoder(path: str, *, stream: bool) -> Callable[[bytes], Any]:
         raise InputError(f"{path} {'answers once' if stream else 'answers with a stream'}")
     if call.client_stream:
         raise InputError(f"{path} takes a stream of requests, which this call cannot send")
-    return message(call.response).FromString
+    parse = message(call.response).FromString
+    return lambda data: decode(parse, data)

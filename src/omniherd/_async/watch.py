@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from omniherd._backend import aio as backend
+from omniherd._core.decoding import decode
 from omniherd.errors import APIError, DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class AsyncWatch(Generic[R]):
                     messages = await self._open()
                 data = await messages.read()
                 if data is not None:
-                    self._events.extend(state.feed(_decode(data)))
+                    self._events.extend(state.feed(decode(_parse(), data, state.subject)))
                     if not self._events:
                         self._bookmark = state.bookmark
                     self._note(state.heard)
@@ -144,6 +145,7 @@ class AsyncWatch(Generic[R]):
             delay = state.broken(broken)
         except APIError as error:
             self._closed = True
+            self._stop_alarm()
             raise error from error.__cause__
         self._reconnects += 1
         if self._deadline is not None:
@@ -162,11 +164,15 @@ class AsyncWatch(Generic[R]):
         )
         self._messages = messages
         patience = self._state.patience(time.time())
+        self._stop_alarm()
         if patience is not None:
-            if self._alarm is not None:
-                self._alarm.stop()
             self._alarm = backend.Alarm(patience, self._listen)
         return messages
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.stop()
+            self._alarm = None
 
     def _listen(self) -> float | None:
         """End a stream that was silent for too long; return when to look again."""
@@ -196,8 +202,7 @@ class AsyncWatch(Generic[R]):
         self._events.clear()
         self._waker.wake()
         self._note(self._state.lost)
-        if self._alarm is not None:
-            self._alarm.stop()
+        self._stop_alarm()
         messages, self._messages = self._messages, None
         if messages is not None:
             await messages.close()
@@ -218,7 +223,7 @@ class AsyncWatch(Generic[R]):
                 messages.cancel()
 
 
-def _decode(data: bytes) -> Any:
+def _parse() -> Callable[[bytes], Any]:
     from omniherd.wire import cosi_resource
 
-    return cosi_resource.WatchResponse.FromString(data)
+    return cosi_resource.WatchResponse.FromString

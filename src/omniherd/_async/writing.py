@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from omniherd._async.channel import DEFAULT, Timeout
 from omniherd._async.waiting import AsyncWaiting
 from omniherd._backend import aio as backend
+from omniherd._core.decoding import decode
 from omniherd._core.merge import MergeConflict, merge_resources
 from omniherd._core.requests import check_id, text_of
 from omniherd.errors import (
@@ -112,7 +113,7 @@ class AsyncWriting(AsyncWaiting):
         data = await self.channel.unary(
             _STATE + "Create", request.SerializeToString(), timeout=timeout, resource=text_of(resource)
         )
-        return resource.from_proto(cosi_resource.CreateResponse.FromString(data).resource)
+        return resource.from_proto(decode(cosi_resource.CreateResponse.FromString, data).resource)
 
     async def update(
         self, resource: R, *, owner: str = "", expected_phase: Phase | str | None = None, timeout: Timeout = DEFAULT
@@ -145,7 +146,7 @@ class AsyncWriting(AsyncWaiting):
         data = await self.channel.unary(
             _STATE + "Update", request.SerializeToString(), timeout=timeout, resource=text_of(resource)
         )
-        return resource.from_proto(cosi_resource.UpdateResponse.FromString(data).resource)
+        return resource.from_proto(decode(cosi_resource.UpdateResponse.FromString, data).resource)
 
     @overload
     def edit(

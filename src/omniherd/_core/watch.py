@@ -233,7 +233,7 @@ class WatchState(Generic[R]):
                     retryable=True,
                 )
                 break
-            resource = self.cls.from_proto(event.resource)
+            resource = self.cls.from_proto(self._apart(event.resource, message))
             if kind in {_NOOP, _BOOTSTRAPPED}:
                 if bookmark is not None:
                     self._mark(bookmark)
@@ -249,6 +249,15 @@ class WatchState(Generic[R]):
             else:
                 self._change(event, kind, resource, bookmark, out)
         return out
+
+    def _apart(self, proto: cosi_resource.Resource, message: cosi_resource.WatchResponse) -> cosi_resource.Resource:
+        # As a part of its message a resource keeps all of it in memory; where resources are kept, that must not be
+        # for as long as the last of them stays as it is.
+        if self._known is None or len(message.event) == 1:
+            return proto
+        copy = type(proto)()
+        copy.CopyFrom(proto)
+        return copy
 
     def _mark(self, bookmark: bytes) -> None:
         self._bookmark = bookmark

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from omniherd._backend import sync as backend
+from omniherd._core.decoding import decode
 from omniherd._core.deleting import BLOCKERS, DeleteResult
 from omniherd._core.requests import check_id, label_queries, resource_text, text_of
 from omniherd._sync.channel import DEFAULT, Timeout
@@ -112,7 +113,7 @@ class Deleting(Writing):
 
             torn = self._edit(resource_class(kind), id, tear_down, namespace=namespace, owner=owner, timeout=timeout)
             return not torn.finalizers
-        return bool(cosi_resource.TeardownResponse.FromString(data).destroy_ready)
+        return bool(decode(cosi_resource.TeardownResponse.FromString, data).destroy_ready)
 
     def teardown_and_destroy(
         self,

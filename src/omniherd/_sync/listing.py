@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniherd._backend import sync as backend
 from omniherd._core.contents import Contents, has_contents
+from omniherd._core.decoding import decode
 from omniherd._core.requests import resource_text
 from omniherd.errors import APIError, ResourceExhausted, Unimplemented
 
@@ -76,7 +77,7 @@ def _contents(channel: Channel, request: cosi_resource.ListRequest, timeout: flo
             data = messages.read()
             if data is None:
                 return None
-            contents.feed(data)
+            decode(contents.feed, data, subject)
             if contents.broken:
                 return None
     except (ResourceExhausted, Unimplemented):
@@ -89,14 +90,14 @@ def _contents(channel: Channel, request: cosi_resource.ListRequest, timeout: flo
 def _list(channel: Channel, request: cosi_resource.ListRequest, timeout: float | None) -> list[Any]:
     from omniherd.wire import cosi_resource
 
-    decode = cosi_resource.ListResponse.FromString
+    parse = cosi_resource.ListResponse.FromString
     subject = resource_text(request.namespace, request.type, "*")
     messages = channel.open(_STATE + "List", request.SerializeToString(), timeout=timeout, bulk=True, resource=subject)
     found: list[Any] = []
     try:
         read = messages.read
         while (data := read()) is not None:
-            found.append(decode(data).resource)
+            found.append(decode(parse, data, subject).resource)
     finally:
         messages.cancel()
     return found

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from omniherd._backend import sync as backend
+from omniherd._core.decoding import decode
 from omniherd._core.requests import check_id, label_queries, list_options, resource_text
 from omniherd._core.sorting import Sort, sorted_resources
 from omniherd._core.watch import EventKind, OnExpired, WatchState
@@ -81,7 +82,7 @@ class Reading:
             safe=True,
             resource=resource_text(where, cls.type_name, id),
         )
-        return cls.from_proto(cosi_resource.GetResponse.FromString(data).resource)
+        return cls.from_proto(decode(cosi_resource.GetResponse.FromString, data).resource)
 
     @overload
     def list(

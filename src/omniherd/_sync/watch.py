@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from omniherd._backend import sync as backend
+from omniherd._core.decoding import decode
 from omniherd.errors import APIError, DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Watch(Generic[R]):
                     messages = self._open()
                 data = messages.read()
                 if data is not None:
-                    self._events.extend(state.feed(_decode(data)))
+                    self._events.extend(state.feed(decode(_parse(), data, state.subject)))
                     if not self._events:
                         self._bookmark = state.bookmark
                     self._note(state.heard)
@@ -145,6 +146,7 @@ class Watch(Generic[R]):
             delay = state.broken(broken)
         except APIError as error:
             self._closed = True
+            self._stop_alarm()
             raise error from error.__cause__
         self._reconnects += 1
         if self._deadline is not None:
@@ -163,11 +165,15 @@ class Watch(Generic[R]):
         )
         self._messages = messages
         patience = self._state.patience(time.time())
+        self._stop_alarm()
         if patience is not None:
-            if self._alarm is not None:
-                self._alarm.stop()
             self._alarm = backend.Alarm(patience, self._listen)
         return messages
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.stop()
+            self._alarm = None
 
     def _listen(self) -> float | None:
         """End a stream that was silent for too long; return when to look again."""
@@ -197,8 +203,7 @@ class Watch(Generic[R]):
         self._events.clear()
         self._waker.wake()
         self._note(self._state.lost)
-        if self._alarm is not None:
-            self._alarm.stop()
+        self._stop_alarm()
         messages, self._messages = self._messages, None
         if messages is not None:
             messages.close()
@@ -219,7 +224,7 @@ class Watch(Generic[R]):
                 messages.cancel()
 
 
-def _decode(data: bytes) -> Any:
+def _parse() -> Callable[[bytes], Any]:
     from omniherd.wire import cosi_resource
 
-    return cosi_resource.WatchResponse.FromString(data)
+    return cosi_resource.WatchResponse.FromString

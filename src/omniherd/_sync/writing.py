@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from omniherd._backend import sync as backend
+from omniherd._core.decoding import decode
 from omniherd._core.merge import MergeConflict, merge_resources
 from omniherd._core.requests import check_id, text_of
 from omniherd._sync.channel import DEFAULT, Timeout
@@ -113,7 +114,7 @@ class Writing(Waiting):
         data = self.channel.unary(
             _STATE + "Create", request.SerializeToString(), timeout=timeout, resource=text_of(resource)
         )
-        return resource.from_proto(cosi_resource.CreateResponse.FromString(data).resource)
+        return resource.from_proto(decode(cosi_resource.CreateResponse.FromString, data).resource)
 
     def update(
         self, resource: R, *, owner: str = "", expected_phase: Phase | str | None = None, timeout: Timeout = DEFAULT
@@ -146,7 +147,7 @@ class Writing(Waiting):
         data = self.channel.unary(
             _STATE + "Update", request.SerializeToString(), timeout=timeout, resource=text_of(resource)
         )
-        return resource.from_proto(cosi_resource.UpdateResponse.FromString(data).resource)
+        return resource.from_proto(decode(cosi_resource.UpdateResponse.FromString, data).resource)
 
     @overload
     def edit(

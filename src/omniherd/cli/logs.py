@@ -50,7 +50,8 @@ def audit_log(**values: Any) -> None:
         omni.stream("/management.ManagementService/ReadAuditLog", request) as answers,
     ):
         for answer in answers:
-            sys.stdout.buffer.write(answer.audit_log)
+            log: bytes = answer.audit_log
+            sys.stdout.buffer.write(_harmless(log) if sys.stdout.isatty() else log)
             sys.stdout.buffer.flush()
 
 
@@ -78,7 +79,8 @@ def machine_logs(**values: Any) -> None:
                     ident = omni.machines.find(machine).id
             with omni.management.machine_logs(ident, follow=values["follow"], tail_lines=values["tail"]) as lines:
                 for line in lines:
-                    sys.stdout.buffer.write(log_line(line, form))
+                    text = log_line(line, form)
+                    sys.stdout.buffer.write(_harmless(text) if sys.stdout.isatty() else text)
                     sys.stdout.buffer.flush()
         except KeyboardInterrupt:
             if not values["follow"]:
@@ -115,6 +117,13 @@ def log_line(line: bytes, form: str) -> bytes:
     rest = " ".join(f"{key}={json.dumps(value)}" for key, value in sorted(fields.items()))
     head = f"{held.get('talos-time', '-')} {str(held.get('talos-level', '-')).upper():5} {text}"
     return f"{head} {rest}".rstrip().encode() + b"\n"
+
+
+def _harmless(line: bytes) -> bytes:
+    """Return a line that a terminal shows and does not obey: logs hold what strangers sent to a machine."""
+    from omniherd.cli.output.terminal import harmless
+
+    return harmless(line.decode(errors="backslashreplace").replace("\r\n", "\n")).encode()
 
 
 def _number(request: Any, field: str, word: str) -> int:

@@ -71,6 +71,9 @@ def _needs_pointer(error: click.UsageError) -> bool:
 
 
 def _say(text: str) -> int:
+    from omniherd.cli.output.terminal import harmless
+
     sys.stdout.flush()
-    sys.stderr.write(f"Error: {text}\n")
+    # Errors repeat what servers and files say.
+    sys.stderr.write(f"Error: {harmless(text)}\n")
     return 1

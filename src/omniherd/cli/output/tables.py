@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from omniherd.jsonpath import Template
     from omniherd.resource import Resource
 
-__all__ = ["Columns", "cell", "layout"]
+__all__ = ["Columns", "cell", "layout", "one_line"]
 
 _PADDING = 3
 
@@ -27,7 +27,7 @@ def layout(rows: Iterable[Sequence[str]], padding: int = _PADDING, widths: list[
         >>> layout([("ID", "VERSION"), ("lab", "1")])
         'ID    VERSION\nlab   1\n'
     """
-    held = [tuple(row) for row in rows]
+    held = [tuple(map(one_line, row)) for row in rows]
     if not held:
         return ""
     kept = [0] * len(held[0]) if widths is None else widths
@@ -52,10 +52,11 @@ def cell(values: Sequence[Any]) -> str:
             shown.append("null")
         else:
             shown.append(text_of(value))
-    return _one_line(" ".join(shown))
+    return one_line(" ".join(shown))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text as one line that a terminal shows as it is."""
     # A line end would break the table, an escape sequence could rewrite the terminal.
     if text.isprintable():
         return text
@@ -99,7 +100,7 @@ class Columns:
         if isinstance(spec, Message):
             plain = [None if path is None else shown(spec, path) for _, path in self._paths]
             if None not in plain:
-                return tuple(_one_line(text) for text in plain if text is not None)
+                return tuple(one_line(text) for text in plain if text is not None)
         return self.cells(resource.yaml_spec)
 
     def cells(self, yaml_spec: str) -> tuple[str, ...]:
