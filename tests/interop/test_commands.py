@@ -72,12 +72,12 @@ SAME = [
     "kubeconfig -c prod --merge=false; kubeconfig -c staging --merge=false; "
     "kubeconfig -c staging --merge=false --force",
     "talosconfig --merge=false; talosconfig --merge=false; talosconfig -c prod --merge=false --force",
-    "config new c; "
+    "config new c; config new d; "
     "--omniconfig c config add a --url https://a --identity me@x; "
     "--omniconfig c config contexts; "
     "--omniconfig c config info; "
-    "--omniconfig c config merge c; "
-    "--omniconfig c config merge c; "
+    "--omniconfig c config merge d; "
+    "--omniconfig c config merge d; "
     "--omniconfig c config context a; "
     "--omniconfig c config url https://c; "
     "--omniconfig c config identity you@x; "
