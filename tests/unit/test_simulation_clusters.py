@@ -392,3 +392,27 @@ def test_a_change_waits_for_a_machine_that_reboots():
     assert lab.spec("ClusterStatuses").ready
     for id_ in lab.workers:
         assert 'kernel.panic: "19"' in lab.spec("RedactedClusterMachineConfigs", id_).data
+
+
+def test_machines_and_clusters_are_counted():
+    lab = Lab().up()
+
+    def counts() -> tuple[Any, ...]:
+        machines = lab.store.get("ephemeral", "MachineStatusMetrics" + O, "metrics").decode()
+        clusters = lab.store.get("ephemeral", "ClusterStatusMetrics" + O, "metrics").decode()
+        return (
+            machines.registered_machines_count,
+            machines.connected_machines_count,
+            machines.allocated_machines_count,
+            clusters.not_ready_count,
+            dict(clusters.phases),
+        )
+
+    assert counts() == (4, 4, 3, 0, {3: 1})
+    lab.fleet.disconnect(lab.workers[0])
+    lab.fleet.step(240)
+    assert counts() == (4, 3, 3, 1, {3: 1})
+    lab.fleet.reconnect(lab.workers[0])
+    lab.tear_down("Clusters")
+    lab.fleet.step(60)
+    assert counts() == (4, 4, 0, 0, {})

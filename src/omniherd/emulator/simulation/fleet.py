@@ -13,6 +13,7 @@ from omniherd.emulator.simulation.connection import Connection
 from omniherd.emulator.simulation.kubernetes import Kubernetes
 from omniherd.emulator.simulation.machine import Machine
 from omniherd.emulator.simulation.membership import Membership
+from omniherd.emulator.simulation.metrics import Metrics
 from omniherd.emulator.simulation.patches import Patches
 from omniherd.emulator.simulation.recall import Recall, recalled
 from omniherd.emulator.simulation.reports import FREE, INSTALLED, Reports
@@ -79,6 +80,7 @@ class Fleet:
         self._clusters = Clusters(world, self._kubernetes, self._patches)
         self._connection = Connection(world, self._reports, self._clusters)
         self._allocation = Allocation(world)
+        self._metrics = Metrics(world)
         self._handlers: dict[str, Callable[[Event, Stored], None]] = {
             "Clusters" + O: self._cluster,
             "MachineSets" + O: self._machine_set,
@@ -119,6 +121,7 @@ class Fleet:
             self._statuses.reset()
             self._kubernetes.forget_all()
             world.reset()
+            self._metrics.reset()
             for plan in self._plans:
                 known = recalled(world, plan)
                 if known is None:
@@ -268,7 +271,7 @@ class Fleet:
 
     def settle(self) -> bool:
         """Bring a status up to date that changes since then were about; tell whether there was one."""
-        return self._statuses.settle()
+        return self._statuses.settle() or self._metrics.settle()
 
     def _join(self, plan: MachinePlan) -> None:
         with self._world.store.lock:
@@ -345,6 +348,7 @@ class Fleet:
             self._reports.take_labels(event.old, labels)
 
     def _machine_status(self, event: Event, status: Stored) -> None:
+        self._metrics.machine(event, status)
         if event.kind == DESTROYED:
             return
         self._reports.copy_labels(status)
@@ -405,6 +409,7 @@ class Fleet:
             self._clusters.bootstrapped(status.id)
 
     def _cluster_status(self, event: Event, status: Stored) -> None:
+        self._metrics.cluster(event, status)
         if event.kind == DESTROYED or event.old is None or event.old.spec == status.spec:
             return
         self._talos.look(status.id)
