@@ -238,6 +238,32 @@ def test_a_status_that_is_not_healthy_is_a_document_too(shell: Shell) -> None:
     assert (value["healthy"], value["machines"]["healthy"], value["phase"]) == (False, 1, "running")
 
 
+def test_what_became_of_each_resource(shell: Shell) -> None:
+    def document(ident: str, match: str) -> str:
+        head = f"metadata: {{namespace: default, type: MachineClasses.omni.sidero.dev, id: {ident}}}\n"
+        return f"---\n{head}spec: {{matchlabels: ['{match}']}}\n"
+
+    def actions(*words: str) -> tuple[int, list[tuple[str, str]]]:
+        code, out, _ = shell(*words, "-o", "json")
+        return code, [(one["id"], one["action" if "action" in one else "outcome"]) for one in json.loads(out)]
+
+    (shell.home / "m.yaml").write_text(document("out-a", "a") + document("out-b", "b"))
+    assert actions("apply", "-f", "m.yaml", "--dry-run") == (0, [("out-a", "created"), ("out-b", "created")])
+    assert actions("create", "-f", "m.yaml") == (0, [("out-a", "created"), ("out-b", "created")])
+    (shell.home / "m.yaml").write_text(document("out-a", "a") + document("out-b", "c") + document("out-c", "("))
+    # What was done before one is refused is told, too.
+    assert actions("apply", "-f", "m.yaml") == (1, [("out-a", "unchanged"), ("out-b", "updated")])
+    code, out, err = shell("delete", "mc", "out-a", "out-b", "out-none", "-o", "yaml")
+    assert code == 0
+    assert [(one["id"], one["outcome"], one["error"]) for one in yaml.safe_load(out)] == [
+        ("out-a", "destroyed", None),
+        ("out-b", "destroyed", None),
+        ("out-none", "not found", None),
+    ]
+    assert "destroyed MachineClasses.omni.sidero.dev out-a\n" in err
+    assert actions("delete", "talosversion", "1.13.5") == (1, [("1.13.5", "failed")])
+
+
 @pytest.mark.parametrize("noun", ["serviceaccount", "infraprovider"])
 def test_a_new_key_as_a_document(noun: str, shell: Shell, server: Emulator) -> None:
     code, out, err = shell(noun, "create", "robot", "-o", "json")

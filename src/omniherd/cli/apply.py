@@ -10,7 +10,7 @@ import click
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.failures import os_text, rpc_text
 from omniherd.cli.flags import command, flag, option
-from omniherd.errors import AlreadyExists, NotFound, OmniError, PermissionDenied
+from omniherd.errors import AlreadyExists, InputError, NotFound, OmniError, PermissionDenied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,13 +67,17 @@ def plan(wanted: Resource[Any], read: Callable[[], Resource[Any]]) -> Step:
 
 _FILE = option("-f", "--file", metavar="PATH", help="file, directory (*.yaml, *.yml in it) or - for standard input")
 _DRY_RUN = flag("-d", "--dry-run", help="send nothing; say what would be done")
+_OUTPUT = option("-o", "--output", metavar="FORMAT", help="table, json or yaml: what became of each resource")
 _VERBOSE = flag("-v", "--verbose", help="say what is done")
+_TITLES = ("TYPE", "ID", "ACTION")
+_ACTIONS = {"create": "created", "update": "updated", "nothing": "unchanged"}
 
 
 @command(maximum=None)
 @click.argument("words", nargs=-1, metavar="[PATH...]")
 @_FILE
 @_DRY_RUN
+@_OUTPUT
 @_VERBOSE
 def apply(**values: Any) -> None:
     """Create or update resources from YAML. What is as it should be is not written again.
@@ -87,6 +91,8 @@ def apply(**values: Any) -> None:
     if values["words"]:
         from omniherd.cli.plan import sync_files
 
+        if values["output"]:
+            raise InputError("-o is for files given with -f", hint="`plan -o json` shows what a fleet's files change")
         sync_files(settings, {**values, "allowed_dir": None, "ignore": (), "prune": False}, "`apply`")
         return
     if not values["file"]:
@@ -97,6 +103,7 @@ def apply(**values: Any) -> None:
 @command(required=("file",))
 @_FILE
 @_DRY_RUN
+@_OUTPUT
 @_VERBOSE
 def create(**values: Any) -> None:
     """Create resources from YAML; one that exists already is an error."""
@@ -104,14 +111,43 @@ def create(**values: Any) -> None:
 
 
 def _each(
-    settings: Settings, values: dict[str, Any], write: Callable[[Omni, Resource[Any], bool, bool], None], verb: str
+    settings: Settings, values: dict[str, Any], write: Callable[[Omni, Resource[Any], bool, bool], str], verb: str
+) -> None:
+    from omniherd.cli.output.records import check_format
+
+    form = check_format(values["output"]) if values["output"] else ""
+    if not values["dry_run"]:
+        refuse_read_only(settings, f"`{verb}`")
+    done: list[tuple[Resource[Any], str]] = []
+    try:
+        _write_files(settings, values, write, done, verbose=not form and (values["dry_run"] or values["verbose"]))
+    finally:
+        # Also of those that were sent before one failed.
+        if form:
+            _tell(form, done, dry_run=values["dry_run"])
+
+
+def _tell(form: str, done: list[tuple[Resource[Any], str]], *, dry_run: bool) -> None:
+    from omniherd.cli.output.records import write_records
+
+    records = [
+        {"type": one.type, "namespace": one.namespace, "id": one.id, "action": _ACTIONS[verb], "dry_run": dry_run}
+        for one, verb in done
+    ]
+    write_records(form, records, _TITLES, [(one.type, one.id, _ACTIONS[verb]) for one, verb in done])
+
+
+def _write_files(
+    settings: Settings,
+    values: dict[str, Any],
+    write: Callable[[Omni, Resource[Any], bool, bool], str],
+    done: list[tuple[Resource[Any], str]],
+    *,
+    verbose: bool,
 ) -> None:
     from omniherd.cli.documents import discover, read_resources
 
     dry_run: bool = values["dry_run"]
-    verbose: bool = dry_run or values["verbose"]
-    if not dry_run:
-        refuse_read_only(settings, f"`{verb}`")
     with connected(settings) as omni:
         files = discover(values["file"])
         _say(verbose, f"Processing {len(files)} resource file(s)\n")
@@ -119,7 +155,8 @@ def _each(
             _say(verbose, f"Applying resources from: {file}\n")
             try:
                 for resource in read_resources(file):
-                    write(omni, resource, dry_run, verbose)
+                    action = write(omni, resource, dry_run, verbose)
+                    done.append((resource, action))
             except (OmniError, OSError) as error:
                 told = os_text(error) if isinstance(error, OSError) else rpc_text(error)
                 hint = None if isinstance(error, OSError) else error.hint
@@ -132,7 +169,7 @@ def _say(verbose: bool, text: str) -> None:
         sys.stdout.write(text)
 
 
-def _apply(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) -> None:
+def _apply(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) -> str:
     from omniherd.cli.output import changes
 
     step = plan(resource, lambda: omni.get(resource.type, resource.id, namespace=resource.namespace))
@@ -141,7 +178,7 @@ def _apply(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) ->
     else:
         _say(verbose, changes.updated(step.stored, step.wanted, colour=sys.stdout.isatty()))
     if dry_run or step.verb == "nothing":
-        return
+        return step.verb
     try:
         if step.verb == "create":
             omni.create(step.wanted)
@@ -157,18 +194,20 @@ def _apply(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) ->
         ) from error
     except OmniError as error:
         raise _failed(step, error) from error
+    return step.verb
 
 
-def _create(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) -> None:
+def _create(omni: Omni, resource: Resource[Any], dry_run: bool, verbose: bool) -> str:
     from omniherd.cli.output import changes
 
     _say(verbose, changes.created(resource))
     if dry_run:
-        return
+        return "create"
     try:
         omni.create(resource)
     except OmniError as error:
         raise _failed(Step("create", resource), error) from error
+    return "create"
 
 
 def _failed(step: Step, error: OmniError) -> OmniError:

@@ -43,14 +43,17 @@ class Outcome(NamedTuple):
 @click.argument("words", nargs=-1, metavar="TYPE [ID...]")
 @flag("--all", help="every resource of the type")
 @flag("-d", "--dry-run", help="delete nothing; show what would be deleted")
+@option("-o", "--output", metavar="FORMAT", help="table, json or yaml: what became of each resource")
 @option("-l", "--selector", metavar="TERMS", help="label selector; not looked at when ids are given")
 @option("-n", "--namespace", metavar="NAME", help="namespace, by default the one of the type")
 @option("--wait-timeout", type=Seconds(), default=0.0, metavar="DURATION", help="give up after so long; 0 waits on")
 def delete(**values: Any) -> None:
     """Delete resources of a TYPE and wait until they are gone; say what holds them while it takes long."""
+    from omniherd.cli.output.records import check_format
     from omniherd.selectors import parse
 
     settings = Settings(values)
+    form = check_format(values["output"]) if values["output"] else ""
     word, *ids = values["words"]
     selector, everything = values["selector"], values["all"]
     if not ids and not everything and not selector:
@@ -79,11 +82,28 @@ def delete(**values: Any) -> None:
         def one(ident: str) -> Outcome:
             return delete_one(omni, (definition.type, namespace, ident), limit, _say)
 
-        failed = [outcome.error for outcome in delete_each(ids, one, _say) if outcome.error is not None]
+        outcomes = delete_each(ids, one, _say)
+        failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if form:
+        _tell(form, definition.type, namespace, dict(zip(dict.fromkeys(ids), outcomes, strict=True)))
     for error in failed[1:]:
         _say(f"Error: {describe(error)}")
     if failed:
         raise failed[0]
+
+
+def _tell(form: str, kind: str, namespace: str, outcomes: dict[str, Outcome]) -> None:
+    from omniherd.cli.output.records import write_records
+
+    records: list[dict[str, Any]] = []
+    for ident, outcome in outcomes.items():
+        word = "destroyed" if outcome.line.startswith("destroyed") else "not found"
+        told = {"outcome": word if outcome.error is None else "failed", "error": None}
+        if outcome.error is not None:
+            told["error"] = describe(outcome.error)
+        records.append({"type": kind, "namespace": namespace, "id": ident, **told})
+    rows = [(one["type"], one["id"], one["outcome"]) for one in records]
+    write_records(form, records, ("TYPE", "ID", "OUTCOME"), rows)
 
 
 def _show(omni: Omni, kind: str, namespace: str, ids: Iterable[str]) -> None:
