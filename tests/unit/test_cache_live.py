@@ -427,6 +427,31 @@ def test_a_handler_may_close_its_cache(omni):
     cache.close()
 
 
+def test_a_handler_may_cancel_itself(omni):
+    first, second = Book(), Book()
+
+    def once(event):
+        subscription.cancel()
+        first(event)
+        raise ValueError("and fails")
+
+    cache = omni.cache(MachineClass, on_error=lambda error, event: None)
+    subscription = cache.subscribe(once)
+    cache.subscribe(second)
+    with cache:
+        omni.create(lab("a"))
+        second.wait(2)
+    assert first.events == [MARK]
+
+
+def test_nobody_can_subscribe_to_a_closed_cache(omni):
+    with omni.cache(MachineClass) as cache:
+        subscription = cache.subscribe(lambda event: None)
+    with pytest.raises(OmniError, match="is closed"):
+        cache.subscribe(lambda event: None)
+    subscription.cancel()
+
+
 async def test_a_handler_that_hangs_is_ended_with_its_cache(emulator, monkeypatch):
     monkeypatch.setattr(async_cache, "_GRACE", 0.01)
     hanging, ended = asyncio.Event(), []

@@ -244,7 +244,12 @@ class Cache(Generic[R]):
 
         Returns:
             A subscription to cancel; the handler stays until then, or until the cache is closed.
+
+        Raises:
+            OmniError: The cache is closed: nothing would be told.
         """
+        if self._closed:
+            raise OmniError(f"the cache of {self._state.subject} is closed")
         subscription = Subscription(self, handler)
         with self._shelf.lock:
             self._subscriptions.append(subscription)
