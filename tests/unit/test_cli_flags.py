@@ -160,6 +160,11 @@ def test_a_word_means_a_type() -> None:
             'rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: '
             'dial tcp 127.0.0.1:1: connect: connection refused"',
         ),
+        (
+            Unavailable("x", details={"text": "ipv6:%5B::1%5D:1: Failed to connect: Connection refused"}),
+            'rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: '
+            'dial tcp [::1]:1: connect: connection refused"',
+        ),
     ],
 )
 def test_failures(error: Any, text: str) -> None:

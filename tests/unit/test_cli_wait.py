@@ -207,6 +207,24 @@ def test_exit_codes_and_words(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
+    ("condition", "met", "unmet"),
+    [
+        ("exists", "Cluster prod exists", "Cluster none does not exist: it does not exist"),
+        ("deleted", "Cluster none is deleted", "Cluster prod is not deleted: it exists, running, held by "),
+        (
+            "jsonpath={.metadata.id}=prod",
+            "Cluster prod fulfils jsonpath={.metadata.id}=prod",
+            "Cluster none does not fulfil jsonpath={.metadata.id}=prod: it does not exist",
+        ),
+    ],
+)
+def test_words_for_conditions(condition: str, met: str, unmet: str, shell: Shell) -> None:
+    code, out, err = shell("wait", "cluster", "prod", "none", "--for", condition, "--timeout", "0.1")
+    assert (code, out) == (124, f"{met}\n")
+    assert err.startswith(unmet)
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (["cluster"], "either resource ID or --selector must be specified"),

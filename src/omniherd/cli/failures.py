@@ -103,7 +103,10 @@ def _refused_address(error: Unavailable) -> str:
     """Return the address that refused a connection, or `""` when that is not what happened."""
     refused = _REFUSED.search(str(error.details.get("text", "")))
     if refused is not None:
-        return refused["address"]
+        from urllib.parse import unquote
+
+        # gRPC writes the brackets of an IPv6 address as they stand in a URL.
+        return unquote(refused["address"])
     refused = _NOT_FETCHED.fullmatch(error.message)
     if refused is None:
         return ""

@@ -73,7 +73,7 @@ def wait(**values: Any) -> None:
     if missing:
         sys.stdout.flush()
         for ident, reasons in missing.items():
-            sys.stderr.write(f"{definition.display} {ident} is not {wanted.name}: {', '.join(reasons)}\n")
+            sys.stderr.write(f"{definition.display} {ident} {_said(wanted, met=False)}: {', '.join(reasons)}\n")
         sys.stderr.write(f"Error: timed out after {values['limit']:g}s\n")
         raise click.exceptions.Exit(TIMED_OUT)
 
@@ -94,6 +94,14 @@ def _ids(omni: Omni, definition: Definition, ids: Sequence[str], values: dict[st
     return found
 
 
+def _said(wanted: Condition, *, met: bool) -> str:
+    if wanted.name == "exists":
+        return "exists" if met else "does not exist"
+    if wanted.name.startswith("jsonpath="):
+        return f"{'fulfils' if met else 'does not fulfil'} {wanted.name}"
+    return f"is {'' if met else 'not '}{wanted.name}"
+
+
 def _line(ident: str, reasons: Sequence[str]) -> str:
     return f"{ident}: {', '.join(reasons)}"
 
@@ -104,7 +112,7 @@ def _tell(
     if not form:
         for ident in ids:
             if ident not in missing:
-                sys.stdout.write(f"{definition.display} {ident} is {wanted.name}\n")
+                sys.stdout.write(f"{definition.display} {ident} {_said(wanted, met=True)}\n")
         return
     from omniherd.cli.output.records import write_records
 
