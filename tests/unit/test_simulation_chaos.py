@@ -19,7 +19,7 @@ class Chaos:
 
     def act(self) -> None:
         actions = [self.upgrade, self.patch, self.unpatch, self.lock, self.lose, self.stall, self.refuse]
-        action = self.chance.choice([*actions, self.add, self.remove])
+        action = self.chance.choice([*actions, self.add, self.remove, self.restart])
         action()
         seconds = self.chance.choice([0, 0.01, 0.05, 0.3, 2, 10, 40, 250])
         self.told.append(f"{action.__name__}, {seconds} s")
@@ -77,6 +77,10 @@ class Chaos:
         workers = [node.id for node in nodes if L + "role-worker" in node.labels and node.phase == "running"]
         if workers:
             self.lab.tear_down("MachineSetNodes", self.chance.choice(workers))
+
+    def restart(self) -> None:
+        self.lab.fleet.recall()
+        self.lab.fleet.step(0)
 
     def heal(self) -> None:
         for id_ in self.lab.fleet.machines:

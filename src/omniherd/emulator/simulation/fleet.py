@@ -120,6 +120,8 @@ class Fleet:
             self.schedule.clear()
             self._statuses.reset()
             self._kubernetes.forget_all()
+            self._patches.reset()
+            self._membership.reset()
             world.reset()
             self._metrics.reset()
             for plan in self._plans:

@@ -72,6 +72,10 @@ class Membership:
         self._patches = patches
         self._queued: dict[str, deque[Machine]] = defaultdict(deque)
 
+    def reset(self) -> None:
+        """Forget who waits for its turn."""
+        self._queued.clear()
+
     # --- becoming a member ------------------------------------------------------------------------------------------
 
     def node_created(self, node: Stored) -> None:
@@ -307,11 +311,21 @@ class Membership:
     def go_on(self, machine: Machine) -> None:
         """Go on with a machine that was on its way into a cluster."""
         if machine.config:
+            if not machine.installed:
+                machine.talos = self._target(machine)  # nobody was told yet what it installs
             self._world.later(machine, _RUN, self._run)
         else:
             self._world.later(machine, _VERSION, self._choose_version)
             self._world.later(machine, _SECRETS, self._hold_secrets)
             self._world.later(machine, _OFFER, self._offer)
+
+    def make_known(self, machine: Machine) -> None:
+        """Give a machine that upgrades already what it lacks to be a node."""
+        if machine.hostname == machine.id:
+            self._world.later(machine, _NAME, self._name)
+        if machine.unmet and self._is_control_plane(machine):
+            self._world.later(machine, _BOOTSTRAP, self._bootstrap)
+        self._world.later(machine, _IDENTIFY, self._identify)
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 

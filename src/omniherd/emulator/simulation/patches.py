@@ -98,6 +98,16 @@ class Patches:
         self._statuses = statuses
         self._refused: dict[str, str] = {}
 
+    def reset(self) -> None:
+        """Forget who refused what."""
+        self._refused.clear()
+
+    def go_on(self, machine: Machine) -> None:
+        """Go on with a change that was under way."""
+        self._world.release("ClusterMachines", machine.id, _CONFIGURING)
+        self.gather(machine.id)
+        self.compare(machine.id)
+
     # --- which patches ----------------------------------------------------------------------------------------------
 
     def patch_changed(self, old: Stored | None, new: Stored | None) -> None:

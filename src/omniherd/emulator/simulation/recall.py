@@ -99,11 +99,15 @@ class Recall:
             self._membership.member_leaving(member)
         elif member is not None:
             upgrade = world.spec("MachinePendingUpdates", id_)
+            known = world.find("ClusterMachineIdentities", id_) is not None
             if upgrade is not None and upgrade.HasField("upgrade"):
-                if machine.stage == REBOOTING:
-                    self._talos.resume(machine)
-            elif world.find("ClusterMachineIdentities", id_) is None or machine.stage == REBOOTING:
+                self._talos.go_on(machine)
+                if not known:
+                    self._membership.make_known(machine)
+            elif not known or machine.stage == REBOOTING:
                 self._membership.go_on(machine)
+            else:
+                self._patches.go_on(machine)
         elif node is not None and node.phase == RUNNING:
             self._membership.node_created(node)
 

@@ -178,6 +178,20 @@ class TalosUpgrades:
         if machine.stage == REBOOTING and self._is_held(machine.id):
             self._world.later(machine, _BOOT, self._booted)
 
+    def go_on(self, machine: Machine) -> None:
+        """Go on with the upgrade of a machine that was under way."""
+        world, id_ = self._world, machine.id
+        version, member = world.spec("ClusterMachineTalosVersions", id_), world.running("ClusterMachines", id_)
+        if version is None or member is None:
+            return
+        if machine.stage == REBOOTING:
+            self.resume(machine)
+        elif machine.talos == f"v{version.talos_version}":
+            world.later(machine, _RELEASE, self._release)
+        else:
+            world.release("ClusterMachines", id_, _UPGRADE, _CONFIGURE)
+            world.soon(_SHOW_DIFF, lambda: self.advance(member.labels.get(CLUSTER, "")))
+
     def _booted(self, machine: Machine) -> None:
         world, id_ = self._world, machine.id
         if machine.stalled:
