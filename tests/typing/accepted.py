@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
-from omniherd import AsyncOmni, Omni
+from omniherd import AsyncCache, AsyncController, AsyncOmni, AsyncRun, Cache, Controller, Omni, Run, controller
 from omniherd.errors import NotFound, OmniError
 from omniherd.resource import Phase, Resource, resource_class
 from omniherd.resources import Cluster, ConfigPatch, MachineSetNode, MachineStatus, MachineStatusLabel
@@ -51,6 +51,29 @@ def writing(omni: Omni) -> None:
     specs.EtcdBackupConf(interval=timedelta(hours=1))
     MachineSetNode("x")
     assert_type(MachineStatusLabel("x").spec, None)
+
+
+@controller(Cluster, concurrency=2)
+def keep(run: Run, cluster_id: str) -> float | None:
+    assert_type(run.get(Cluster, cluster_id), Cluster | None)
+    assert_type(run.cache("machines").get("x"), Resource[Any] | None)
+    return 1.5
+
+
+@controller("clusters")
+async def keep_async(run: AsyncRun, cluster_id: str) -> None:
+    assert_type(run.cache(Cluster), AsyncCache[Cluster])
+
+
+def caches(omni: Omni) -> None:
+    with omni.cache(Cluster, indexes={"talos": lambda one: one.spec.talos_version}) as clusters:
+        assert_type(clusters, Cache[Cluster])
+        assert_type(clusters.by("talos", "1.13.4"), list[Cluster])
+        assert_type(clusters.wait_until(lambda held: held.get("prod")), Cluster)
+        clusters.subscribe(lambda event: print(event.resource.spec.talos_version))
+    assert_type(keep, Controller)
+    assert_type(keep_async, AsyncController)
+    keep.watch(MachineSetNode, lambda node: node.labels.get("omni.sidero.dev/cluster")).run(omni)
 
 
 async def asynchronous(omni: AsyncOmni) -> None:

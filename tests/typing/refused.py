@@ -21,6 +21,7 @@ def wrong(omni: Omni) -> None:
     ConfigPatch("p", spec=specs.ClusterSpec())  # error
     ConfigPatch("p", labels={"a": 1})  # error
     ConfigPatch()  # error
+    omni.cache(Cluster).get("prod").spec  # error
     specs.ClusterSpec(talos_versoin="")  # error
 
 

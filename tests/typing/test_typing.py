@@ -49,4 +49,4 @@ def test_right_calls_are_accepted(checker):
 def test_wrong_calls_are_refused(checker):
     found = {line for _, line, _ in checker(HERE / "refused.py")}
     assert found == expected_lines()
-    assert len(found) == 15
+    assert len(found) == 16

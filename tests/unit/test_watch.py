@@ -468,6 +468,20 @@ def test_the_subject_is_told():
     assert state("a").subject == "MachineClasses.omni.sidero.dev(default/a)"
 
 
+def test_what_is_kept_does_not_keep_its_message():
+    """A part of a message holds all of it in memory; a watch that compares keeps resources for as long as they live."""
+    message = cosi.WatchResponse(event=[event(CREATED, "a"), event(CREATED, "b"), event(BOOTSTRAPPED, mark=b"m")])
+    kept, passing = state(on_expired="restart"), state()
+    for watch, apart in ((kept, True), (passing, False)):
+        watch.request()
+        if not apart:
+            watch._known = None
+        first = watch.feed(message)[0].resource
+        message.event[0].resource.metadata.annotations["seen"] = "yes"
+        assert ("seen" in first.annotations) is not apart
+        message.event[0].resource.metadata.annotations.clear()
+
+
 def test_contents_are_not_kept_where_nothing_will_be_compared():
     assert started()._known is None
     assert set(started(on_expired="restart")._known) == {"a", "b"}
