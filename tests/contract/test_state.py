@@ -134,6 +134,18 @@ def test_validators_are_listed(omni, prefix):
     assert caught.value.details["errors"]
 
 
+def test_edit_looks_at_resources_only_in_what_a_function_returns(omni, prefix):
+    omni.create(made(prefix, "a", labels={"x": "y"}))
+    assert dict(omni.edit(MachineClass, prefix + "a", lambda one: one.labels.pop("x")).labels) == {}
+    other = made(prefix, "a", labels={"z": "1"})
+
+    def replace(one):
+        other.metadata.proto.version = one.metadata.proto.version
+        return other
+
+    assert dict(omni.edit(MachineClass, prefix + "a", replace).labels) == {"z": "1"}
+
+
 def test_edit_retries_and_writes_only_changes(omni, prefix):
     omni.create(made(prefix, "a"))
     with omni.edit(MachineClass, prefix + "a"):

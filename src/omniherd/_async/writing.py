@@ -211,7 +211,8 @@ class AsyncWriting(AsyncWaiting):
         Args:
             kind: A class of `omniherd.resources`, a full type name, or an alias.
             id: Its id.
-            change: A function that changes the resource in place, or returns the one to write.
+            change: A function that changes the resource in place, or returns the one to write; anything else that it
+                returns does not count.
             namespace: Its namespace, by default the one of the type.
             owner: The controller that owns it, as which the update is made.
             timeout: Seconds for each call, instead of the client's.
@@ -249,7 +250,9 @@ class AsyncWriting(AsyncWaiting):
         while True:
             current = await self.get(cls, id, namespace=namespace, timeout=timeout)
             before = current.copy()
-            changed: R = change(current) or current
+            answer = change(current)
+            # Whatever else a short function happens to return (`labels.pop` gives what it took) is no resource.
+            changed = answer if isinstance(answer, cls) else current
             if _unchanged(before, changed):
                 return changed
             try:
