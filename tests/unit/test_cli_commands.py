@@ -232,7 +232,7 @@ def test_a_watch_of_an_absent_id_waits(shell: Shell, server: Emulator) -> None:
     wait_for_line(process, "NAMESPACE")
     with Omni.connect(server.endpoint, service_account_key=server.service_account_key) as omni:
         omni.create(MachineClass("late", spec={"match_labels": ["a"]}))
-        assert wait_for_line(process, "late") == "+   default   MachineClass   late   1\n"
+        assert wait_for_line(process, "late") == "+   default     MachineClass   late   1\n"
         omni.delete(MachineClass, "late")
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == ""
