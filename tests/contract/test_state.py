@@ -330,6 +330,33 @@ def test_watch_goes_on_after_a_bookmark_and_looks_back(omni, prefix):
         assert collect_until_mark(watch) == [("created", prefix + "a", 1), ("created", prefix + "b", 1)]
 
 
+def test_a_cache_follows_what_happens(omni, prefix):
+    omni.create(made(prefix, "a", labels={"on": "yes"}))
+    told, gone = [], threading.Event()
+
+    def tell(event):
+        told.append((str(event.kind), event.resource.id))
+        if event.kind == "destroyed":
+            gone.set()
+
+    with (
+        omni.cache(MachineClass, id_regexp=f"^{prefix}", indexes={"on": lambda one: one.labels.get("on")}) as cache,
+        omni.cache(MachineClass, id_regexp=f"^{prefix}", labels="on = yes") as chosen,
+    ):
+        cache.subscribe(tell)
+        assert [one.id for one in cache.by("on", "yes")] == [prefix + "a"]
+        omni.create(made(prefix, "b"))
+        omni.edit(MachineClass, prefix + "a", lambda one: one.labels.clear())
+        cache.wait_until(lambda held: prefix + "b" in held and not held.by("on", "yes"), 30)
+        chosen.wait_until(lambda held: len(held) == 0, 30)
+        assert cache.list() == omni.list(MachineClass, id_regexp=f"^{prefix}")
+        omni.delete(MachineClass, prefix + "b")
+        assert gone.wait(30)
+        assert prefix + "b" not in cache
+        assert cache.synced
+    assert told[:2] == [("created", prefix + "a"), ("bootstrapped", "")]
+
+
 def test_a_watch_can_be_closed_from_another_thread(omni):
     watch = omni.watch(MachineClass)
     collect_until_mark(watch)
