@@ -28,12 +28,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STATE = "/cosi.resource.State/"
-SERVED = (STATE, "/management.ManagementService/", "/auth.AuthService/", "/omni.resources.ResourceService/")
+SERVED = (
+    STATE,
+    "/management.ManagementService/",
+    "/auth.AuthService/",
+    "/oidc.OIDCService/",
+    "/omni.resources.ResourceService/",
+)
 PATHS = sorted(path for path in CALLS if path.startswith(SERVED))
+# What Talos answers; State is the first of its services.
+MACHINE_PATHS = sorted(
+    path for path, call in CALLS.items() if not call.client_stream and not path.startswith(SERVED[1:])
+)
 STATE_PATHS = [path for path in PATHS if path.startswith(STATE)]
 # What strangers may do: see how to log in, and register a key that somebody must confirm.
 OPEN = ("/auth.AuthService/",)
-WAITS = ("Watch", "TeardownAndDestroy", "AwaitPublicKeyConfirmation", "MachineLogs", "ReadAuditLog", "GetSupportBundle")
+WAITS = (
+    *("Watch", "TeardownAndDestroy", "AwaitPublicKeyConfirmation", "MachineLogs", "ReadAuditLog", "GetSupportBundle"),
+    *("Dmesg", "Events", "HealthCheck", "Logs"),
+)
 WORKERS = 24
 DEADLINE = 5.0
 WAITING = 0.05
@@ -96,10 +109,12 @@ class Fuzzer:
     Args:
         key: The key of its Admin.
         seed: The seed.
+        nodes: Ids of its machines.
     """
 
-    def __init__(self, key: Any, seed: int) -> None:
+    def __init__(self, key: Any, seed: int, nodes: list[str]) -> None:
         self._key = key
+        self._nodes = nodes
         self._random = random.Random(seed)
         self._signatures: dict[str, tuple[float, list[tuple[str, str]]]] = {}
         self._kinds: tuple[Callable[[], Request], ...] = (
@@ -109,6 +124,7 @@ class Fuzzer:
             self._hostile,
             self._hostile,
             self._stranger,
+            self._machine,
         )
 
     def next(self) -> Request:
@@ -186,6 +202,18 @@ class Fuzzer:
             headers[signature] = headers[signature][: self._random.randrange(len(headers[signature]) - 8)]
         data = self._resource_request(path).SerializeToString()
         return Request("bad signatures", path, data, list(headers.items()), signed=False)
+
+    def _machine(self) -> Request:
+        path = self._random.choice(MACHINE_PATHS)
+        metadata = [("runtime", self._random.choice(("Talos", "Talos", "Talos", "talos", "Omni", "Kubernetes", "")))]
+        for key in self._random.choices(("cluster", "context", "node", "nodes", "nodes"), k=self._random.randrange(4)):
+            value = self._word().encode("ascii", "replace").decode().replace("\0", "").replace("\n", "")
+            metadata.append((key, self._random.choice((*self._nodes, "prod", value, f"{self._nodes[0]},{value}"))))
+        data = self._random.randbytes(self._random.choice((0, 0, 3, 40)))
+        if self._random.random() < 0.4:
+            return Request("strangers on machines", path, data, metadata, signed=False)
+        signed = sign_headers(self._key, path, metadata, int(time.time()))
+        return Request("calls to machines", path, data, [*metadata, *signed], signed=True)
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -284,7 +312,9 @@ async def send(channel: Any, request: Request, figures: Figures) -> None:
     where = f"{request.kind} on {request.path}"
     if any(fault in text for fault in FAULTS):
         figures.faults.append(f"crash, {where}: {text[:300]}")
-    if (code == "DEADLINE_EXCEEDED" and not waits) or code == "UNAVAILABLE":
+    # Of a machine that is not there the server says that it is unavailable; that it is not there itself it cannot say.
+    gone = code == "UNAVAILABLE" and "machines" not in request.kind
+    if (code == "DEADLINE_EXCEEDED" and not waits) or gone:
         figures.faults.append(f"hang, {where}: {code} {text[:200]}")
     if not request.signed and answers and not request.path.startswith(OPEN):
         proto = message(call.request).FromString(request.data)
@@ -322,7 +352,9 @@ def fuzz(count: int, seed: int = 1) -> Figures:
     for number, begin in enumerate(range(0, count, ROUND)):
         with Emulator() as emulator:
             key = PGPKey.from_armored(json.loads(base64.b64decode(emulator.service_account_key))["pgp_key"])
-            fuzzer = Fuzzer(key, seed * 1000 + number)
+            with emulator.connect() as omni:
+                nodes = [one.id for one in omni.list("machinestatuses")]
+            fuzzer = Fuzzer(key, seed * 1000 + number, nodes)
             asyncio.run(fuzz_round(emulator, fuzzer, min(ROUND, count - begin), figures))
     return figures
 
