@@ -125,6 +125,7 @@ class Fuzzer:
             self._hostile,
             self._stranger,
             self._machine,
+            self._machine,
         )
 
     def next(self) -> Request:
