@@ -1,10 +1,20 @@
-"""What a person does on the emulator's login page, without a browser."""
+"""What a person has before a login and does on the emulator's page, without a browser."""
 
 import re
 from html import unescape
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urljoin
 from urllib.request import Request, urlopen
+
+PAGE = "Please visit this page to authenticate: "
+
+
+def config_of(endpoint, person):
+    """Return the text of a configuration with a person's context, which is called lab; more contexts may follow."""
+    return (
+        f"context: lab\ncontexts:\n    lab:\n        url: {endpoint}\n        auth:\n            siderov1:\n"
+        f"                identity: {person}\n"
+    )
 
 
 def fetch(url, fields=None, **headers):
@@ -31,3 +41,15 @@ def press(url):
     assert status == 200, text
     status, text = fetch(*form_of(url, text))
     assert (status, "is logged in" in text) == (200, True), text
+
+
+def log_in(process):
+    """Read standard error to the page's address, confirm the key there; return exit code, output and all errors."""
+    told = ""
+    for line in process.stderr:
+        told += line
+        if line.startswith(PAGE):
+            press(line.removeprefix(PAGE).strip())
+            break
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, told + err

@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import chromium
 import pytest
 
+from login_page import PAGE, config_of
 from omniherd import Login, Omni
 from omniherd.credentials import resolve
 from omniherd.emulator import Emulator
 from unit.command_shell import Shell
 
 ME = "browser@example.com"
-PAGE = "Please visit this page to authenticate: "
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,7 @@ def emulator(request):
 @pytest.fixture
 def context(emulator, tmp_path):
     config = tmp_path / "config"
-    config.write_text(
-        f"contexts:\n    lab:\n        url: {emulator.endpoint}\n        auth:\n            siderov1:\n"
-        f"                identity: {ME}\ncontext: lab\n"
-    )
+    config.write_text(config_of(emulator.endpoint, ME))
     return {"omniconfig": config, "keys_dir": tmp_path / "keys", "environ": {"HOME": str(tmp_path)}}
 
 

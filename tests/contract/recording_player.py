@@ -58,6 +58,26 @@ class Outcome:
         return f"{self.scenario}: {agreed} of {self.total} steps agree"
 
 
+def judge(scenario, results, exceptions=(), either=()):
+    """Print the agreement, and fail on a difference that is no exception or on an exception that is out of date.
+
+    Results are (number, name, faults) of steps; exceptions, and those that may agree or not, are (scenario, number).
+    """
+    outcome = Outcome(scenario, total=len(results))
+    unexpected = []
+    for number, name, faults in results:
+        if faults:
+            outcome.failures.append(number)
+            if (scenario, number) not in exceptions:
+                unexpected.append(f"step {number} ({name}): " + "; ".join(faults))
+    known = {number for one, number in exceptions if one == scenario and (one, number) not in either}
+    stale = known.difference(outcome.failures)
+    print(outcome)
+    assert results
+    assert not unexpected, "\n".join(unexpected)
+    assert not stale, f"these agree now, take them off the list: {stale}"
+
+
 class Player:
     """One emulator, its callers by role, and the comparison of what it says with a record."""
 

@@ -8,7 +8,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from recording_player import Outcome, Player, load, new_emulator
+from recording_player import Player, judge, load, new_emulator
 
 from omniherd.signing import sign_headers
 
@@ -32,21 +32,14 @@ COMPARED = (
 @pytest.mark.parametrize("single_port", [False, True])
 @pytest.mark.parametrize("scenario", ["http-gateway", "http-gateway-forms"])
 def test_steps_agree(scenario, single_port):
-    outcome, wrong = Outcome(scenario), {}
+    results = []
     with new_emulator(single_port=single_port) as emulator:
         player = Player(emulator)
         for number, step in enumerate(load(scenario)["steps"]):
-            outcome.total += 1
             # The client of the first record asked for compressed answers.
-            faults = play(emulator, player, step, packed=scenario == "http-gateway")
-            if faults:
-                outcome.failures.append(number)
-                wrong[number] = f"step {number} ({step['name']}): " + "; ".join(faults)
+            results.append((number, step["name"], play(emulator, player, step, packed=scenario == "http-gateway")))
         player.close()
-    print(outcome)
-    known = {number for name, number in EXCEPTIONS if name == scenario}
-    assert not [text for number, text in wrong.items() if number not in known], "\n".join(wrong.values())
-    assert known <= wrong.keys(), f"these agree now, take them off the list: {known - wrong.keys()}"
+    judge(scenario, results, EXCEPTIONS)
 
 
 def resign(player, step):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 from google.protobuf import json_format
-from recording_player import Outcome, Player, compare_status, load, new_emulator
+from recording_player import Player, compare_status, judge, load, new_emulator
 
 from omniherd._core.pool import message, pool
 from omniherd.emulator import Emulator
@@ -223,8 +223,7 @@ def relevant(step):
 
 
 def test_calls_that_need_machines_agree(player, clock):
-    outcome = Outcome("machines")
-    unexpected, stale = [], []
+    results = []
     for number, step in enumerate(RECORD):
         if not relevant(step):
             continue
@@ -234,19 +233,8 @@ def test_calls_that_need_machines_agree(player, clock):
             clock.ahead += 3 * 10**9
         if number == 150:
             clock.ahead += 3 * 10**9
-        faults = compare(step, *play(player, step))
-        outcome.total += 1
-        if faults:
-            outcome.failures.append(number)
-            if number not in EXCEPTIONS:
-                unexpected.append(f"step {number} ({step['name']}): " + "; ".join(faults))
-        elif number in EXCEPTIONS:
-            stale.append(number)
-    print(outcome)
-    for number in outcome.failures:
-        print(f"  {number} {RECORD[number]['name']}: {EXCEPTIONS.get(number)}")
-    assert not unexpected, "\n".join(unexpected)
-    assert not stale, f"these agree now, take them off the list: {stale}"
+        results.append((number, step["name"], compare(step, *play(player, step))))
+    judge("machines", results, {("machines", number): why for number, why in EXCEPTIONS.items()})
 
 
 def reboot(player, machine):

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 from google.protobuf import json_format
-from recording_player import Outcome, Player, load, new_emulator
+from recording_player import Player, judge, load, new_emulator
 
 from omniherd._core.pool import message
 from omniherd.wire.calls import CALLS
@@ -34,8 +34,6 @@ SERVICE_CALLS = {
     "Kubeconfig",
 }
 
-# Steps that differ: number -> why.
-EXCEPTIONS: dict[int, str] = {}
 # The recorded server's addresses of schemas have the directory in which it ran.
 DIRECTORY = "SERVER-WORKING-DIR/"
 CLUSTER = "Clusters.omni.sidero.dev"
@@ -58,8 +56,7 @@ def signed(player, step):
 
 def test_refusals_of_the_management_service_agree(player):
     """Status and text of every recorded call; what answers carry is compared by the tests of each call."""
-    outcome = Outcome("management")
-    unexpected, stale = [], []
+    results = []
     for number, step in enumerate(load("management")["steps"]):
         name = step.get("rpc", "").removeprefix(PREFIX)
         if name not in SERVICE_CALLS:
@@ -67,17 +64,10 @@ def test_refusals_of_the_management_service_agree(player):
         code, text, _ = player.call(
             step["rpc"], player.request_bytes(step["rpc"], step["request"]), signed(player, step)
         )
-        outcome.total += 1
         wanted = (step["status"]["code"], step["status"]["message"].replace(DIRECTORY, ""))
-        if (code, text) != wanted:
-            outcome.failures.append(number)
-            if number not in EXCEPTIONS:
-                unexpected.append(f"step {number} ({step['name']}): {(code, text)}, recorded {wanted}")
-        elif number in EXCEPTIONS:
-            stale.append(number)
-    print(outcome)
-    assert not unexpected, "\n".join(unexpected)
-    assert not stale
+        faults = [] if (code, text) == wanted else [f"{(code, text)}, recorded {wanted}"]
+        results.append((number, step["name"], faults))
+    judge("management", results)
 
 
 def answers_of(player, name, request, *, role="Admin", metadata=()):

@@ -11,7 +11,7 @@ import time
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from recording_player import Outcome, load, new_emulator
+from recording_player import judge, load, new_emulator
 
 from omniherd.credentials import ServiceAccount
 from omniherd.signing import sign_headers
@@ -23,17 +23,10 @@ NAME = re.compile(r"<(?:request|code|access) \w+>")
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_steps_agree(tls):
-    outcome, wrong = Outcome("oidc"), []
     with new_emulator(tls=tls) as emulator:
         session = Session(emulator)
-        for number, step in enumerate(load("oidc")["steps"]):
-            outcome.total += 1
-            faults = session.play(step)
-            if faults:
-                outcome.failures.append(number)
-                wrong.append(f"step {number} ({step['name']}): " + "; ".join(faults))
-    print(outcome)
-    assert not wrong, "\n".join(wrong)
+        results = [(number, step["name"], session.play(step)) for number, step in enumerate(load("oidc")["steps"])]
+    judge("oidc", results)
 
 
 class Session:

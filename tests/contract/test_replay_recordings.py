@@ -9,8 +9,8 @@ from recording_player import (
     MACHINE_LABELS,
     SERVER_TIME,
     STATE,
-    Outcome,
     Player,
+    judge,
     load,
     mutate,
     new_emulator,
@@ -90,23 +90,6 @@ def relevant(step):
     return not step.get("rpc", RESOURCES).startswith(RESOURCES)
 
 
-def judge(scenario, results):
-    """Print the agreement, and fail on a difference that is not in the list or on an entry that is out of date."""
-    outcome = Outcome(scenario, total=len(results))
-    unexpected, stale = [], []
-    for number, name, faults in results:
-        known = (scenario, number) in EXCEPTIONS
-        if faults:
-            outcome.failures.append(number)
-            if not known:
-                unexpected.append(f"step {number} ({name}): " + "; ".join(faults))
-        elif known and (scenario, number) not in EITHER:
-            stale.append(number)
-    print(outcome)
-    assert not unexpected, "\n".join(unexpected)
-    assert not stale, f"these agree now, take them off the list: {stale}"
-
-
 @pytest.mark.parametrize("scenario", PLAIN)
 def test_steps_agree(player, scenario):
     prepare(player, scenario)
@@ -119,7 +102,7 @@ def test_steps_agree(player, scenario):
         clear_the_way(player, step)
         faults = player.play_watch(step) if step["rpc"] == STATE + "Watch" else player.play(step)
         results.append((number, step["name"], faults))
-    judge(scenario, results)
+    judge(scenario, results, EXCEPTIONS, EITHER)
 
 
 def prepare(player, scenario):
@@ -162,7 +145,7 @@ def test_signatures_agree():
             clock[0] = int(step["client_unix_time"] * 10**9)
             results.append((number, step["name"], player.play(step)))
         player.close()
-    judge("auth-signature", results)
+    judge("auth-signature", results, EXCEPTIONS, EITHER)
 
 
 # Methods of other services that answer UNIMPLEMENTED still.
@@ -215,7 +198,7 @@ def test_other_services_agree(scenario):
                 forget_account(emulator.store, account_identity(step["request"].get("name", "")))
             results.append((number, step["name"], player.play({**step, "signed": False})))
         player.close()
-    judge(scenario, results)
+    judge(scenario, results, EXCEPTIONS, EITHER)
 
 
 def principal(emulator, role):
@@ -259,7 +242,7 @@ def test_watches_agree(player):
         catch_up(store, history, start_of(step, mutations))
         faults = player.play_watch(step, lambda todo=mutations: [mutate(player, *one) for one in todo])
         results.append((number, step["name"], faults))
-    judge("cosi-watch", results)
+    judge("cosi-watch", results, EXCEPTIONS, EITHER)
 
 
 def history_of(record):
@@ -355,7 +338,7 @@ def test_roles_matrix_agrees(player):
                 seen = player.outcome(role, *calls[verb])
                 faults = [] if seen == wanted else [f"{seen!r}, recorded {wanted!r}"]
                 results.append(((type_name, role, verb), verb, faults))
-    judge("roles-matrix", results)
+    judge("roles-matrix", results, EXCEPTIONS, EITHER)
 
 
 def test_streams_are_limited(player):
@@ -389,7 +372,7 @@ def test_the_life_of_a_cluster_agrees(player):
         else:
             continue
         results.append((number, step["name"], faults))
-    judge("cluster-lifecycle", results)
+    judge("cluster-lifecycle", results, EXCEPTIONS, EITHER)
 
 
 def with_current_version(store, step):

@@ -6,7 +6,7 @@ import re
 import grpc
 import pytest
 from google.protobuf import json_format
-from recording_player import Outcome, Player, compare_status, load, new_emulator
+from recording_player import Player, compare_status, judge, load, new_emulator
 
 from omniherd._core.pool import message, pool
 from omniherd.wire.calls import CALLS
@@ -34,22 +34,14 @@ def relevant(step):
 
 @pytest.mark.parametrize("scenario", RECORDS)
 def test_steps_agree(scenario):
-    outcome, wrong = Outcome(scenario), {}
+    results = []
     with new_emulator() as emulator:
         player = Player(emulator)
         for number, step in enumerate(load(scenario)["steps"]):
             if relevant(step) or scenario.startswith("resource-service"):
-                outcome.total += 1
-                faults = play(player, step)
-                if faults:
-                    outcome.failures.append(number)
-                    wrong[number] = f"step {number} ({step['name']}): " + "; ".join(faults)
+                results.append((number, step["name"], play(player, step)))
         player.close()
-    print(outcome)
-    known = {number for name, number in EXCEPTIONS if name == scenario}
-    assert outcome.total
-    assert not [text for number, text in wrong.items() if number not in known], "\n".join(wrong.values())
-    assert known <= wrong.keys(), f"these agree now, take them off the list: {known - wrong.keys()}"
+    judge(scenario, results, EXCEPTIONS)
 
 
 def play(player, step):

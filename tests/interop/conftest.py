@@ -5,19 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
-from pathlib import Path
 
 import pytest
+from go_tool import HERE, go
 
-from omniherd.cli import main as cli
 from omniherd.emulator import Emulator
+from unit.inner_shell import PERSONAL, inner_shell
 
-HERE = Path(__file__).parent
 BIN = HERE / "bin"
-# What leads a command line to files and servers of whoever runs the tests.
-PERSONAL = ("OMNI", "SIDEROV1_", "XDG_", "KUBECONFIG", "TALOSCONFIG")
 
 
 def pytest_collection_modifyitems(items):
@@ -26,12 +22,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.interop)
             # One worker builds and runs Go, which takes all the cores that it finds.
             item.add_marker(pytest.mark.xdist_group("interop"))
-
-
-def go(*arguments, timeout, **options):
-    """Run the Go tool in the module, as a good neighbour."""
-    command = ["nice", "go", *arguments]
-    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=timeout, check=False, **options)
 
 
 @pytest.fixture(scope="session")
@@ -92,17 +82,5 @@ def run(environment, tmp_path):
 @pytest.fixture
 def ours(environment, tmp_path, monkeypatch, capsys):
     """Run our command line in this process: a start of Python for each of many hundred outputs takes minutes."""
-    for name in [name for name in os.environ if name.startswith(PERSONAL)]:
-        monkeypatch.delenv(name)
-    for name in ("OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "HOME", "TZ"):
-        monkeypatch.setenv(name, environment[name])
-    monkeypatch.chdir(tmp_path)
-    # A command line makes its own of this signal.
-    kept = signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments):
-        code = cli.run(arguments)
-        return code, *capsys.readouterr()
-
-    yield call
-    signal.signal(signal.SIGTERM, kept)
+    names = ("OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "HOME", "TZ")
+    yield from inner_shell(tmp_path, {name: environment[name] for name in names}, monkeypatch, capsys)

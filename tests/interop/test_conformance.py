@@ -3,7 +3,7 @@
 import json
 import os
 
-from conftest import go
+from go_tool import go
 
 from omniherd.emulator import Emulator
 

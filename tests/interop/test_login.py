@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from login_page import press
+import login_page
 from omniherd.credentials import KeyStore
 from omniherd.emulator import Emulator
 from omniherd.signing import PGPKey
@@ -17,7 +17,6 @@ from unit.openpgp_forge import ForgedKey
 OURS = Path(sys.executable).parent / "omniherd"
 ME = "both@example.com"
 HOUR = 3600
-PAGE = "Please visit this page to authenticate: "
 GET = ("get", "currentusers", "current", "-o", "jsonpath={.spec.identity}")
 
 
@@ -26,10 +25,7 @@ def person(emulator, environment, tmp_path):
     """The environment of a person who has a context and no key."""
     with emulator.connect() as omni:
         omni.management.create_user(ME, "Reader")
-    (tmp_path / "oc.yaml").write_text(
-        f"context: lab\ncontexts:\n    lab:\n        url: {emulator.endpoint}\n        auth:\n            siderov1:\n"
-        f"                identity: {ME}\n"
-    )
+    (tmp_path / "oc.yaml").write_text(login_page.config_of(emulator.endpoint, ME))
     kept = {name: value for name, value in environment.items() if not name.startswith("OMNI_")}
     return {**kept, "OMNICONFIG": str(tmp_path / "oc.yaml"), "BROWSER": "echo"}
 
@@ -48,14 +44,8 @@ def log_in(person, tmp_path):
             stderr=subprocess.PIPE,
             text=True,
         )
-        told = ""
-        for line in process.stderr:
-            told += line
-            if line.startswith(PAGE):
-                press(line.removeprefix(PAGE).strip())
-                break
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, re.sub(r"[0-9a-f]{40}", "FINGERPRINT", told + err)
+        code, out, err = login_page.log_in(process)
+        return code, out, re.sub(r"[0-9a-f]{40}", "FINGERPRINT", err)
 
     return call
 

@@ -1,19 +1,16 @@
 """Whole lives of clusters, recorded from omnictl and a real server, run with our command line on the emulator."""
 
 import json
-import os
 import re
-import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from omniherd.cli import main as cli
 from omniherd.emulator import Emulator
+from unit.inner_shell import inner_shell
 
 SCENARIOS = sorted((Path(__file__).parent.parent / "data" / "templates" / "server").glob("*.json"))
-PERSONAL = ("OMNI", "SIDEROV1_", "XDG_", "KUBECONFIG", "TALOSCONFIG")
 TIME = re.compile(r"(?<!0001-01-01T)\b(?!0001)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 # Steps that come out differently on purpose, or for want of something in the emulator, and why.
 DIFFERENCES = {
@@ -45,19 +42,7 @@ def server():
 
 @pytest.fixture
 def run(server, tmp_path, monkeypatch, capsys):
-    """Our command line in this process; a start of Python for every step would take minutes."""
-    for name in [name for name in os.environ if name.startswith(PERSONAL)]:
-        monkeypatch.delenv(name)
-    for name, value in {**server.environment(), "HOME": str(tmp_path / "home"), "TZ": "UTC"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-    kept = signal.getsignal(signal.SIGTERM)
-
-    def call(arguments):
-        return cli.run(arguments), *capsys.readouterr()
-
-    yield call
-    signal.signal(signal.SIGTERM, kept)
+    yield from inner_shell(tmp_path, server.environment(), monkeypatch, capsys)
 
 
 def agrees(step, outcome):
@@ -88,7 +73,7 @@ def test_life(path, run, tmp_path):
         for name, text in step.get("write", {}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-        found = agrees(step, run(step["args"]))
+        found = agrees(step, run(*step["args"]))
         reason = DIFFERENCES.get((path.stem.partition("-")[0], number))
         if reason is None:
             wrong += [f"step {number} {' '.join(step['args'])}: {text}" for text in found]

@@ -30,7 +30,7 @@ class InnerShell:
         self._capsys = capsys
         for name in [name for name in os.environ if name.startswith(PERSONAL)]:
             monkeypatch.delenv(name)
-        for name, value in {**environ, "HOME": str(folder / "home"), "TZ": "UTC"}.items():
+        for name, value in {"HOME": str(folder / "home"), "TZ": "UTC", **environ}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(folder)
 

@@ -10,26 +10,13 @@ from command_shell import Shell
 from omniherd.cli.accounts import account_rows
 from omniherd.cli.users import user_rows
 from omniherd.credentials import ServiceAccount
-from omniherd.emulator import Emulator
 from omniherd.services import KeyInfo, ServiceAccountInfo, UserInfo
 from omniherd.yamlform import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 THEN = datetime(2026, 11, 24, 10, 0, 0, 999999, UTC)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def test_a_table_of_users_names_labels_and_absence() -> None:

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_shell import Shell
 
 from omniherd import Omni
 from omniherd.cli.client_files import default_kubeconfig, place, write_client_file
@@ -22,6 +21,8 @@ from omniherd.yamlform import load
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from command_shell import Shell
 
 SERVER = """apiVersion: v1
 kind: Config
@@ -224,11 +225,6 @@ def server() -> Iterator[Emulator]:
         with Omni.connect(emulator.endpoint, service_account_key=emulator.service_account_key) as omni:
             omni.create(Cluster("files", spec={"kubernetes_version": "1.34.3", "talos_version": "1.12.7"}))
         yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def test_kubeconfig_from_the_server(shell: Shell, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 from command_shell import Shell
 
 from omniherd.cli.logs import log_line
-from omniherd.emulator import Emulator
 from omniherd.resources import (
     Cluster,
     ClusterMachineStatus,
@@ -25,6 +24,8 @@ from omniherd.template import ClusterState, plan_delete
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from omniherd.emulator import Emulator
 
 VERSIONS = {"kubernetes_version": "1.34.3", "talos_version": "1.12.7"}
 LOCKED = "omni.sidero.dev/locked"
@@ -116,17 +117,6 @@ def test_what_healthy_means() -> None:
 )
 def test_a_line_of_a_machines_log(line: bytes, form: str, shown: bytes) -> None:
     assert log_line(line, form) == shown
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def test_what_is_left_of_a_cluster_is_deleted_by_phases() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,16 +15,7 @@ from omniherd import Omni
 from omniherd.emulator import Emulator
 from omniherd.resources import MachineClass
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 PROGRAM = (sys.executable, "-c", "from omniherd.cli.main import entry; entry()")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
 
 
 class Shell:
@@ -47,11 +38,6 @@ class Shell:
         process = self.start(*words, **environ)
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from omniherd.cli.flags import Command
 from omniherd.cli.guard import Guard, changes_something
 from omniherd.cli.main import run
 from omniherd.cli.table import ROOT, Entry
-from omniherd.emulator import Emulator
 from omniherd.wire.calls import CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from omniherd.emulator import Emulator
 
 # Commands that change nothing on the server; some write files of this machine.
 READING = {
@@ -129,12 +130,6 @@ def words_for(name: str, entry: Entry) -> list[str]:
     command = getattr(__import__(f"omniherd.cli.{entry.module}", fromlist=["x"]), entry.attribute)
     assert isinstance(command, Command)
     return ["nobody"] * (command.minimum or 0) + [f"--{flag}=1" for flag in command.required]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture(autouse=True)

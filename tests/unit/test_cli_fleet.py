@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_shell import Shell
-from inner_shell import InnerShell, inner_shell
 
 from omniherd.cli.drift import Reporter, follow
 from omniherd.emulator import Emulator
@@ -28,6 +27,8 @@ from omniherd.template import FleetPlan, read_fleet, resource_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from inner_shell import InnerShell
 
     from omniherd import Omni
 
@@ -58,10 +59,8 @@ def server() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def shell(
-    server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[InnerShell]:
-    yield from inner_shell(tmp_path, server.environment(), monkeypatch, capsys)
+def shell(inner: InnerShell) -> InnerShell:
+    return inner
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -4,17 +4,14 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from command_shell import Shell
 
 from omniherd.cli.join_tokens import duration_text, endpoint_url, token_rows
 from omniherd.cli.providers import provider_rows
 from omniherd.credentials import ServiceAccount
-from omniherd.emulator import Emulator
 from omniherd.resources import InfraProviderCombinedStatus, JoinTokenStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from command_shell import Shell
 
 
 @pytest.mark.parametrize(
@@ -43,17 +40,6 @@ def test_a_table_of_tokens() -> None:
 def test_a_table_of_providers() -> None:
     status = InfraProviderCombinedStatus("p", spec={"name": "P", "health": {"connected": True, "error": "e"}})
     assert provider_rows([status]) == [("p", "P", "", "true", "e")]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def test_the_life_of_a_token(shell: Shell) -> None:

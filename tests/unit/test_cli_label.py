@@ -4,7 +4,6 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from command_shell import Shell
 
 from omniherd.cli.labels import Wish, read_words
 from omniherd.emulator import Emulator
@@ -13,7 +12,8 @@ from omniherd.resources import Cluster, MachineClass, MachineLabel, MachineStatu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from command_shell import Shell
 
     from omniherd import Omni
 
@@ -28,11 +28,6 @@ def server() -> Iterator[Emulator]:
 def omni(server: Emulator) -> Iterator[Omni]:
     with server.connect() as client:
         yield client
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def test_words_are_parted() -> None:

@@ -12,7 +12,7 @@ import pytest
 from command_shell import Shell
 from openpgp_forge import ForgedKey
 
-from login_page import press
+from login_page import PAGE, config_of, log_in, press
 from omniherd.cli import login as cli_login
 from omniherd.cli import main as cli
 from omniherd.credentials import KeyStore, resolve
@@ -20,7 +20,6 @@ from omniherd.emulator import Emulator
 from omniherd.signing import PGPKey
 
 ME = "cli-login@example.com"
-PAGE = "Please visit this page to authenticate: "
 GET = ("get", "currentuser", "-o", "jsonpath={.spec.identity}")
 
 
@@ -33,28 +32,13 @@ def emulator():
 
 @pytest.fixture
 def shell(emulator, tmp_path):
-    (tmp_path / "oc.yaml").write_text(
-        f"context: lab\ncontexts:\n  lab:\n    url: {emulator.endpoint}\n    auth:\n      siderov1:\n"
-        f"        identity: {ME}\n"
-    )
+    (tmp_path / "oc.yaml").write_text(config_of(emulator.endpoint, ME))
     return Shell(tmp_path, {"OMNICONFIG": "oc.yaml", "SIDEROV1_KEYS_DIR": str(tmp_path / "keys")})
 
 
 @pytest.fixture
 def key_file(tmp_path):
     return tmp_path / "keys" / f"lab-{ME}.pgp"
-
-
-def log_in(process):
-    """Read standard error to the page's address, confirm the key there, and return all of it with the rest."""
-    told = ""
-    for line in process.stderr:
-        told += line
-        if line.startswith(PAGE):
-            press(line.removeprefix(PAGE).strip())
-            break
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, told + err
 
 
 def lines_of(shell, why, err):

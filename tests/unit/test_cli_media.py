@@ -5,7 +5,6 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from command_shell import Shell
 from image_factory import IMAGE, Factory, image_factory
 
 from omniherd.cli.media import label_pairs, preset_rows
@@ -16,6 +15,8 @@ from omniherd.resources import InstallationMediaConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from command_shell import Shell
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,6 @@ def server(factory: Factory) -> Iterator[Emulator]:
             {"image_factory_base_url": factory.url, "image_factory_pxe_base_url": "http://pxe.example"},
         )
         yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def test_labels() -> None:

@@ -12,21 +12,9 @@ from omniherd.errors import PermissionDenied
 from omniherd.resources import ALL_TYPES, MachineSetNode, MachineStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "fra-worker-1"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 @pytest.fixture(scope="module")

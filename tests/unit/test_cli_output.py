@@ -10,13 +10,13 @@ from command_shell import Shell
 from omniherd.cli.output.changes import changes, same_wish, updated
 from omniherd.cli.output.printers import printer_for
 from omniherd.cli.output.tables import Columns, cell, layout
-from omniherd.emulator import Emulator
 from omniherd.errors import InputError, JSONPathError
 from omniherd.resources import Cluster, MachineClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from omniherd.emulator import Emulator
 
 
 def test_columns_are_padded_and_the_last_is_not() -> None:
@@ -161,12 +161,6 @@ def test_label_values_are_texts_in_lines_of_json() -> None:
     assert (first["metadata"]["labels"], first["metadata"]["annotations"]) == (labels, {"n": "0x1"})
     assert first["spec"]["matchlabels"] == ["a", "b"]
     assert (second.pop("event"), second) == ("updated", first)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture

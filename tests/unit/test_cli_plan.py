@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from inner_shell import InnerShell, inner_shell
 
 from omniherd import template
 from omniherd.cli.output import plans
@@ -20,6 +19,8 @@ from omniherd.template import FleetPlan, PlanPart
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from inner_shell import InnerShell
 
     from omniherd import Omni
 
@@ -57,10 +58,8 @@ def server() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def shell(
-    server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[InnerShell]:
-    yield from inner_shell(tmp_path, server.environment(), monkeypatch, capsys)
+def shell(inner: InnerShell) -> InnerShell:
+    return inner
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_shell import Shell
 
 from omniherd.cli import support
 from omniherd.emulator import Emulator
@@ -18,6 +17,8 @@ from omniherd.services import SecretRotation, SupportBundle, SupportProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from command_shell import Shell
 
     from omniherd import Omni
 
@@ -30,11 +31,6 @@ TALOS = 1
 def server() -> Iterator[Emulator]:
     with Emulator() as emulator:
         yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 @pytest.fixture

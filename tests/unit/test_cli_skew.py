@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_shell import Shell
 
 from omniherd.cli import skew
 from omniherd.cli.skew import version_notices
@@ -11,7 +10,8 @@ from omniherd.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from command_shell import Shell
 
 SYSTEM = ("ephemeral", "SysVersions.system.sidero.dev", "current")
 WARNING = '[WARN] omniherd follows Omni 1.9, which differs from the backend version "v1.11.0".\n'
@@ -22,11 +22,6 @@ NOTICE = "[WARN] Update: there is one\n"
 def server() -> Iterator[Emulator]:
     with Emulator() as emulator:
         yield emulator
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def claim(server: Emulator, version: str, api: int = 2) -> None:

@@ -12,20 +12,14 @@ from command_shell import Shell
 
 from omniherd.cli.output.fields import path_of, shown
 from omniherd.cli.output.tables import Columns
-from omniherd.emulator import Emulator
 from omniherd.omniconfig import Context, OmniConfig, _own_form
 from omniherd.resources import ALL_TYPES, ClusterStatus, Machine
 from omniherd.yamlform import spec_from_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
+    from omniherd.emulator import Emulator
 
 
 def run(code: str, environ: dict[str, str], home: Path) -> subprocess.CompletedProcess[str]:

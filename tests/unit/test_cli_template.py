@@ -33,10 +33,8 @@ def server() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def shell(
-    server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[InnerShell]:
-    yield from inner_shell(tmp_path, server.environment(), monkeypatch, capsys)
+def shell(inner: InnerShell) -> InnerShell:
+    return inner
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from inner_shell import InnerShell, inner_shell
 
 from omniherd.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+
+    from inner_shell import InnerShell
 
 
 def template(planes: Sequence[str], workers: Sequence[str], talos: str = "v1.13.5", kubernetes: str = "v1.34.3") -> str:
@@ -36,10 +36,8 @@ def server() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def shell(
-    server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[InnerShell]:
-    yield from inner_shell(tmp_path, server.environment(), monkeypatch, capsys)
+def shell(inner: InnerShell) -> InnerShell:
+    return inner
 
 
 @contextlib.contextmanager

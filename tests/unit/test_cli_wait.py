@@ -4,10 +4,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_shell import Shell
 
 from omniherd import AsyncOmni, Omni, conditions
-from omniherd.emulator import Emulator
 from omniherd.errors import InputError, WaitTimeout
 from omniherd.resources import (
     Cluster,
@@ -25,27 +23,19 @@ from omniherd.resources import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from command_shell import Shell
+
+    from omniherd.emulator import Emulator
 
 STATUS = "ClusterStatuses.omni.sidero.dev"
 READY = {"phase": 3, "ready": True, "machines": {"total": 2, "healthy": 2}, "controlplaneReady": True}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture
 def omni(server: Emulator) -> Iterator[Omni]:
     with server.connect() as client:
         yield client
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def missing(resource: Any, kind: str, name: str) -> list[str]:

@@ -7,16 +7,9 @@ import pytest
 import omniherd
 from omniherd import AsyncOmni, Omni
 from omniherd._core.sorting import sorted_resources
-from omniherd.emulator import Emulator
 from omniherd.errors import DeleteTimeout, InputError, NotFound, OmniError, VersionConflict
 from omniherd.resource import resource_class
 from omniherd.resources import Cluster, MachineClass
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    with Emulator() as running:
-        yield running
 
 
 @pytest.fixture

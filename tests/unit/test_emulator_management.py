@@ -5,18 +5,11 @@ import hashlib
 import pytest
 
 from omniherd import Omni
-from omniherd.emulator import Emulator
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.json_schema import parse_schema, validate
 from omniherd.errors import InvalidArgument, PermissionDenied, UnknownError
 from omniherd.resources import AccessPolicy
 from omniherd.wire import management
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    with Emulator() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -29,12 +29,6 @@ LABELS = {"namespace": "default", "type": "MachineLabels.omni.sidero.dev"}
 
 
 @pytest.fixture(scope="module")
-def emulator():
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def omni(emulator):
     with emulator.connect() as client:
         yield client

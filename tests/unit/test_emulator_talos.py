@@ -32,12 +32,6 @@ class Clock:
 
 
 @pytest.fixture(scope="module")
-def emulator():
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def omni(emulator):
     with emulator.connect() as client:
         yield client

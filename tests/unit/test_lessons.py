@@ -32,23 +32,12 @@ PATCH = "machine:\n  sysctls:\n    net.core.somaxconn: '1024'\n"
 SPEC = {"match_labels": ["site = fra"]}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
 def omni(server: Emulator) -> Iterator[Omni]:
     with server.connect() as client:
         yield client
         for one in client.list(MachineClass, id_regexp="^lesson"):
             client.delete(MachineClass, one.id)
-
-
-@pytest.fixture
-def shell(server: Emulator, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, server.environment())
 
 
 def marks(resource: Any) -> tuple[dict[str, str], dict[str, str]]:

@@ -11,7 +11,6 @@ import pytest
 from image_factory import IMAGE, Factory, image_factory
 
 from omniherd._core.media import check_version, image_url, local_name, matching_extensions, matching_media, pxe_url
-from omniherd.emulator import Emulator
 from omniherd.errors import AlreadyExists, InputError, NotFound, OmniError, Unavailable
 from omniherd.resources import InstallationMedia, JoinToken
 from omniherd.services import MediaFile, MediaRecipe, Schematic
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from omniherd import Omni
+    from omniherd.emulator import Emulator
 
 FEATURES = "FeaturesConfigs.omni.sidero.dev"
 AUTH = "ImageFactoryAuths.omni.sidero.dev"
@@ -114,12 +114,6 @@ def test_media_by_name_cloud_and_board() -> None:
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
 
 
 @pytest.fixture

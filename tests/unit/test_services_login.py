@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from recorded_server import recorded_server, steps
 
-from login_page import fetch, form_of, press
+from login_page import config_of, fetch, form_of, press
 from omniherd import AsyncLogin, AsyncOmni, Login, Omni
 from omniherd._core.login import announcement, login_key, may_open_browser, success
 from omniherd.credentials import USER_KEY_LIFETIME, resolve
@@ -50,10 +50,7 @@ def admin(emulator):
 def context(emulator, tmp_path):
     """What `resolve` needs to find a context of a person without a key."""
     config = tmp_path / "config"
-    config.write_text(
-        f"contexts:\n    lab:\n        url: {emulator.endpoint}\n        auth:\n            siderov1:\n"
-        f"                identity: {ME}\n    anonymous:\n        url: {emulator.endpoint}\ncontext: lab\n"
-    )
+    config.write_text(config_of(emulator.endpoint, ME) + f"    anonymous:\n        url: {emulator.endpoint}\n")
     return {"omniconfig": config, "keys_dir": tmp_path / "keys", "environ": {"HOME": str(tmp_path)}}
 
 

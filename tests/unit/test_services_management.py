@@ -12,7 +12,6 @@ from recorded_server import recorded_server, steps
 from omniherd import AsyncOmni, Omni, RetryPolicy
 from omniherd._core.service_requests import account_name, day, duration, enum_value, expiration, image_labels
 from omniherd.credentials import ServiceAccount
-from omniherd.emulator import Emulator
 from omniherd.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -60,12 +59,6 @@ def server(running):
 def omni(server, signer):
     with Omni.connect(server.endpoint, signer=signer, retry=RetryPolicy(attempts=1)) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    with Emulator() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""Servers and command lines as most tests want them; a module that wants others names its own the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from command_shell import Shell
+from inner_shell import InnerShell, inner_shell
+
+from omniherd.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(emulator: Emulator) -> Emulator:
+    return emulator
+
+
+@pytest.fixture
+def shell(server: Emulator, tmp_path: Path) -> Shell:
+    return Shell(tmp_path, server.environment())
+
+
+@pytest.fixture
+def inner(
+    server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[InnerShell]:
+    yield from inner_shell(tmp_path, server.environment(), monkeypatch, capsys)
