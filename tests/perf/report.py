@@ -23,7 +23,7 @@ def table(name: str, rows: list[dict[str, Any]]) -> str:
     lines = [f"### {name}", "", "| | Go | omniherd | ratio | goal |", "|---|--:|--:|--:|--:|"]
     lines += [
         f"| {row['name']} | {row['go_ms']:.2f} ms | {row['omniherd_ms']:.2f} ms | {row['ratio']:.2f} | "
-        f"{row['goal'].removeprefix('<= ') and '≤ ' + row['goal'].removeprefix('<= ')} |"
+        f"{row['goal'].replace('<=', '≤')} |"
         for row in rows
     ]
     return "\n".join(lines)
