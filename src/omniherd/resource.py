@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, overloa
 
 from omniherd._core.resource_table import TABLE, TypeInfo
 from omniherd._core.shapes import is_mapping
+from omniherd._core.texts import Texts
 from omniherd.errors import AmbiguousType, InputError, UnknownType
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Metadata:
     @property
     def labels(self) -> MutableMapping[str, str]:
         """The labels, what selectors match; the mapping can be changed in place."""
-        return self.proto.labels
+        return Texts(self.proto.labels)
 
     @labels.setter
     def labels(self, values: Mapping[str, str]) -> None:
@@ -137,7 +138,7 @@ class Metadata:
     @property
     def annotations(self) -> MutableMapping[str, str]:
         """The annotations; the mapping can be changed in place."""
-        return self.proto.annotations
+        return Texts(self.proto.annotations)
 
     @annotations.setter
     def annotations(self, values: Mapping[str, str]) -> None:
@@ -312,7 +313,7 @@ class Resource(Generic[SpecT]):
     @property
     def labels(self) -> MutableMapping[str, str]:
         """The labels, what selectors match; can be changed in place and assigned."""
-        return self._proto.metadata.labels
+        return Texts(self._proto.metadata.labels)
 
     @labels.setter
     def labels(self, values: Mapping[str, str]) -> None:
@@ -321,7 +322,7 @@ class Resource(Generic[SpecT]):
     @property
     def annotations(self) -> MutableMapping[str, str]:
         """The annotations; can be changed in place and assigned."""
-        return self._proto.metadata.annotations
+        return Texts(self._proto.metadata.annotations)
 
     @annotations.setter
     def annotations(self, values: Mapping[str, str]) -> None:

@@ -416,3 +416,27 @@ class TestErrors:
                 parent = getattr(errors, parents[depth - 1])
                 assert getattr(errors, match[2]).__bases__ == (parent,), line
         assert issubclass(OmniError, Exception)
+
+
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+@pytest.mark.parametrize(
+    "ask", [lambda texts: texts["site"], lambda texts: texts.pop("site"), lambda texts: texts.__delitem__("site")]
+)
+def test_a_key_that_is_only_asked_for_is_not_put_there(field, ask):
+    resource = MachineClass("a", labels={"env": "prod"}, annotations={"env": "prod"})
+    for texts in (getattr(resource, field), getattr(resource.metadata, field)):
+        with pytest.raises(KeyError, match="site"):
+            ask(texts)
+        assert texts.get("site") is None
+        assert "site" not in texts
+        assert texts == {"env": "prod"}
+    assert dict(getattr(resource.to_proto().metadata, field)) == {"env": "prod"}
+
+
+def test_labels_change_in_place():
+    resource = MachineClass("a", labels={"env": "prod"})
+    texts = resource.labels
+    texts["site"] = "fra"
+    assert texts.pop("env") == "prod"
+    assert repr(resource.labels) == "{'site': 'fra'}"
+    assert dict(resource.to_proto().metadata.labels) == {"site": "fra"}
