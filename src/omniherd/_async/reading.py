@@ -348,11 +348,7 @@ class AsyncReading:
         where = cls.default_namespace if namespace is None else namespace
         check_id(id)
         seen = False
-        watch = AsyncWatch(
-            self.channel,
-            WatchState(cls, where, id, on_expired="restart", retry=self.channel.retry),
-            deadline=deadline,
-        )
+        watch = self._changes(cls, where, id, deadline)
         try:
             async for event in watch:
                 if event.kind == EventKind.BOOTSTRAPPED:
@@ -374,9 +370,22 @@ class AsyncReading:
                 yield None
             else:
                 yield current
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise DeadlineExceeded("the time is over")
-            delay = self.channel.retry.delay(repetition)
-            await backend.sleep(delay if left is None else min(delay, left))
+            await self._pause(repetition, deadline)
             repetition += 1
+
+    def _changes(self, cls: type[R], where: str, id: str | None, deadline: float | None) -> AsyncWatch[R]:
+        """Return a watch that goes on until a deadline, whatever the server forgets."""
+        state = WatchState(cls, where, id, on_expired="restart", retry=self.channel.retry)
+        return AsyncWatch(self.channel, state, deadline=deadline)
+
+    async def _pause(self, repetition: int, deadline: float | None) -> None:
+        """Sleep before what cannot be watched is read again.
+
+        Raises:
+            DeadlineExceeded: The deadline passed.
+        """
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise DeadlineExceeded("the time is over")
+        delay = self.channel.retry.delay(repetition)
+        await backend.sleep(delay if left is None else min(delay, left))

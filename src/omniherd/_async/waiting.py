@@ -8,11 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniherd._async.reading import WAIT_TIMEOUT, AsyncReading
-from omniherd._async.watch import AsyncWatch
-from omniherd._backend import aio as backend
 from omniherd._core.requests import check_id
 from omniherd._core.waiting import WaitingState
-from omniherd._core.watch import EventKind, WatchState
+from omniherd._core.watch import EventKind
 from omniherd.errors import DeadlineExceeded, Unimplemented, WaitTimeout
 from omniherd.resource import Resource, resource_class
 
@@ -104,11 +102,7 @@ class AsyncWaiting(AsyncReading):
         one = names[0] if len(names) == 1 else None
         found: dict[str, R | None] = {}
         caught_up = False
-        watch = AsyncWatch(
-            self.channel,
-            WatchState(cls, where, one, on_expired="restart", retry=self.channel.retry),
-            deadline=deadline,
-        )
+        watch = self._changes(cls, where, one, deadline)
         try:
             async for event in watch:
                 if event.kind == EventKind.BOOTSTRAPPED:
@@ -130,9 +124,5 @@ class AsyncWaiting(AsyncReading):
         while True:
             there = {resource.id: resource for resource in await self.list(cls, namespace=where)}
             yield {name: there.get(name) for name in names}
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise DeadlineExceeded("the time is over")
-            delay = self.channel.retry.delay(repetition)
-            await backend.sleep(delay if left is None else min(delay, left))
+            await self._pause(repetition, deadline)
             repetition += 1

@@ -347,11 +347,7 @@ class Reading:
         where = cls.default_namespace if namespace is None else namespace
         check_id(id)
         seen = False
-        watch = Watch(
-            self.channel,
-            WatchState(cls, where, id, on_expired="restart", retry=self.channel.retry),
-            deadline=deadline,
-        )
+        watch = self._changes(cls, where, id, deadline)
         try:
             for event in watch:
                 if event.kind == EventKind.BOOTSTRAPPED:
@@ -373,9 +369,22 @@ class Reading:
                 yield None
             else:
                 yield current
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise DeadlineExceeded("the time is over")
-            delay = self.channel.retry.delay(repetition)
-            backend.sleep(delay if left is None else min(delay, left))
+            self._pause(repetition, deadline)
             repetition += 1
+
+    def _changes(self, cls: type[R], where: str, id: str | None, deadline: float | None) -> Watch[R]:
+        """Return a watch that goes on until a deadline, whatever the server forgets."""
+        state = WatchState(cls, where, id, on_expired="restart", retry=self.channel.retry)
+        return Watch(self.channel, state, deadline=deadline)
+
+    def _pause(self, repetition: int, deadline: float | None) -> None:
+        """Sleep before what cannot be watched is read again.
+
+        Raises:
+            DeadlineExceeded: The deadline passed.
+        """
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise DeadlineExceeded("the time is over")
+        delay = self.channel.retry.delay(repetition)
+        backend.sleep(delay if left is None else min(delay, left))

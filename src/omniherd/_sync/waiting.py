@@ -7,12 +7,10 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from omniherd._backend import sync as backend
 from omniherd._core.requests import check_id
 from omniherd._core.waiting import WaitingState
-from omniherd._core.watch import EventKind, WatchState
+from omniherd._core.watch import EventKind
 from omniherd._sync.reading import WAIT_TIMEOUT, Reading
-from omniherd._sync.watch import Watch
 from omniherd.errors import DeadlineExceeded, Unimplemented, WaitTimeout
 from omniherd.resource import Resource, resource_class
 
@@ -104,11 +102,7 @@ class Waiting(Reading):
         one = names[0] if len(names) == 1 else None
         found: dict[str, R | None] = {}
         caught_up = False
-        watch = Watch(
-            self.channel,
-            WatchState(cls, where, one, on_expired="restart", retry=self.channel.retry),
-            deadline=deadline,
-        )
+        watch = self._changes(cls, where, one, deadline)
         try:
             for event in watch:
                 if event.kind == EventKind.BOOTSTRAPPED:
@@ -130,9 +124,5 @@ class Waiting(Reading):
         while True:
             there = {resource.id: resource for resource in self.list(cls, namespace=where)}
             yield {name: there.get(name) for name in names}
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise DeadlineExceeded("the time is over")
-            delay = self.channel.retry.delay(repetition)
-            backend.sleep(delay if left is None else min(delay, left))
+            self._pause(repetition, deadline)
             repetition += 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.server import Incoming
     from omniherd.emulator.store import Store
 
-__all__ = ["PREFIX", "Gate", "cluster_of", "found", "missing_here"]
+__all__ = ["PREFIX", "Gate", "check_machine", "cluster_of", "found", "missing_here"]
 
 PREFIX = "/management.ManagementService/"
 
@@ -66,6 +66,16 @@ class Gate:
 def cluster_of(call: Incoming) -> str:
     """Return the cluster that a call's metadata name; empty for none."""
     return call.header("cluster") or call.header("context") or ""
+
+
+def check_machine(machine: str) -> None:
+    """Refuse a call that names no machine.
+
+    Raises:
+        StateError: `INVALID_ARGUMENT`.
+    """
+    if not machine:
+        raise StateError("INVALID_ARGUMENT", "machine id is required")
 
 
 def found(store: Store, namespace: str, type_name: str, id_: str) -> Stored:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX
+from omniherd.emulator.services.guards import PREFIX, check_machine
 from omniherd.emulator.services.maintenance import Maintenance
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class MachineCalls:
 
     async def logs(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer MachineLogs, also of a machine that is away."""
-        _named(request.machine_id)
+        check_machine(request.machine_id)
         self._gate.require(call, request)
         name, log = request.machine_id, self._machines.log
         if not log.has(name):
@@ -70,7 +70,7 @@ class MachineCalls:
 
     async def maintenance_upgrade(self, call: Incoming, request: Any) -> bytes:
         """Answer MaintenanceUpgrade."""
-        _named(request.machine_id)
+        check_machine(request.machine_id)
         if not request.version:
             raise StateError("INVALID_ARGUMENT", "talos version is required")
         self._gate.require(call, request)
@@ -82,7 +82,7 @@ class MachineCalls:
     async def maintenance_lifecycle(self, call: Incoming, request: Any, send: Send) -> None:
         """Answer MaintenanceLifecycle."""
         self._gate.require(call, request)
-        _named(request.machine_id)
+        check_machine(request.machine_id)
         if request.operation not in {_INSTALL, _UPGRADE}:
             raise StateError("INVALID_ARGUMENT", "operation must be OPERATION_INSTALL or OPERATION_UPGRADE")
         if request.operation == _INSTALL and not request.disk:
@@ -118,8 +118,3 @@ class MachineCalls:
         if not machine.decode().maintenance:
             raise StateError("FAILED_PRECONDITION", "machine is not in maintenance mode")
         return machine
-
-
-def _named(machine: str) -> None:
-    if not machine:
-        raise StateError("INVALID_ARGUMENT", "machine id is required")

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.records import StateError
-from omniherd.emulator.services.guards import PREFIX
+from omniherd.emulator.services.guards import PREFIX, check_machine
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
@@ -46,7 +46,7 @@ class PowerCalls:
 
     async def power_on(self, call: Incoming, request: Any) -> bytes:
         """Answer MachinePowerOn: the machine's provider is told that it may switch it on."""
-        _named(request.machine_id)
+        check_machine(request.machine_id)
         self._gate.require(call, request)
         if not self._of_static_provider(request.machine_id):
             text = "machine is not managed by a static infra provider, power on the machine manually"
@@ -56,7 +56,7 @@ class PowerCalls:
 
     async def power_off(self, call: Incoming, request: Any) -> bytes:
         """Answer MachinePowerOff: the machine is shut down, and its provider told to leave it so."""
-        _named(request.machine_id)
+        check_machine(request.machine_id)
         self._gate.require(call, request)
         if self._of_static_provider(request.machine_id):
             self._ask_provider(request.machine_id, str(uuid.uuid4()), "set")
@@ -97,8 +97,3 @@ class PowerCalls:
                 raise StateError("UNKNOWN", f"failed to update infra machine config: {text}")
             spec.power_off_request_id = request_id
             self._store.modify("default", _CONFIGS, machine, spec=spec.SerializeToString(deterministic=True))
-
-
-def _named(machine: str) -> None:
-    if not machine:
-        raise StateError("INVALID_ARGUMENT", "machine id is required")

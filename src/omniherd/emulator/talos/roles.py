@@ -59,24 +59,22 @@ _READING = (
         )
     ),
 )
+_MANAGING = (
+    _MACHINE + "EtcdAlarmDisarm",
+    _MACHINE + "EtcdDefragment",
+    _MACHINE + "PacketCapture",
+    _MACHINE + "Reboot",
+    _MACHINE + "Restart",
+    _MACHINE + "ServiceRestart",
+    _MACHINE + "ServiceStart",
+    _MACHINE + "ServiceStop",
+    _MACHINE + "Shutdown",
+)
 _OPERATING = (
+    *_MANAGING,
     "/machine.ImageService/Pull",
-    *(
-        _MACHINE + name
-        for name in (
-            "EtcdAlarmDisarm",
-            "EtcdDefragment",
-            "EtcdSnapshot",
-            "ImagePull",
-            "PacketCapture",
-            "Reboot",
-            "Restart",
-            "ServiceRestart",
-            "ServiceStart",
-            "ServiceStop",
-            "Shutdown",
-        )
-    ),
+    _MACHINE + "EtcdSnapshot",
+    _MACHINE + "ImagePull",
 )
 _LEAST = {**dict.fromkeys(_READING, READER), **dict.fromkeys(_OPERATING, OPERATOR)}
 
@@ -100,24 +98,7 @@ _RAISED = frozenset(
 )
 _RAISED_SINCE_1_12 = frozenset({_MACHINE + "Copy", _MACHINE + "Read"})
 # The same where no machine is named, so that Omni does not know whether Talos has the role os:operator already.
-_RAISED_UNNAMED = frozenset(
-    {
-        _MACHINE + name
-        for name in (
-            "EtcdAlarmDisarm",
-            "EtcdAlarmList",
-            "EtcdDefragment",
-            "EtcdStatus",
-            "PacketCapture",
-            "Reboot",
-            "Restart",
-            "ServiceRestart",
-            "ServiceStart",
-            "ServiceStop",
-            "Shutdown",
-        )
-    }
-)
+_RAISED_UNNAMED = frozenset({*_MANAGING, _MACHINE + "EtcdAlarmList", _MACHINE + "EtcdStatus"})
 _SEPARATED_READING = (1, 12)
 
 
