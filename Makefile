@@ -64,6 +64,7 @@ bench: .venv/dev
 	$(BIN)/python tests/perf/bench_state.py
 	$(BIN)/python tests/perf/bench_cache.py
 	$(BIN)/python tests/perf/bench_emulator.py
+	$(BIN)/python tests/perf/bench_memory.py
 	$(BIN)/python tests/perf/bench_templates.py
 	$(BIN)/python tests/perf/bench_fleet.py
 
