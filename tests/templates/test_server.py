@@ -2,16 +2,13 @@
 
 import json
 import re
-from collections import Counter
-from pathlib import Path
 
 import pytest
+from recorded_text import SCENARIOS, comparable
 
 from omniherd.emulator import Emulator
 from unit.inner_shell import inner_shell
 
-SCENARIOS = sorted((Path(__file__).parent.parent / "data" / "templates" / "server").glob("*.json"))
-TIME = re.compile(r"(?<!0001-01-01T)\b(?!0001)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 # Steps that come out differently on purpose, or for want of something in the emulator, and why.
 DIFFERENCES = {
     (
@@ -19,19 +16,6 @@ DIFFERENCES = {
         8,
     ): "a cluster without a control plane is exported with an empty one, instead of with a document of no kind",
 }
-
-
-def comparable(text, step):
-    text = TIME.sub("<TIME>", text)
-    for pattern, replacement in step.get("normalize", ()):
-        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
-    how = step.get("compare", "exact")
-    if how == "lines-any-order":
-        return Counter(text.splitlines())
-    if how == "blocks-any-order":
-        blocks = re.split(r"(?m)^(?=\* |--- )", re.sub(r"(?m)^(\* .*)\n(?=--- )", r"\1 / ", text))
-        return Counter(tuple(sorted(line for line in block.splitlines() if line[:1] not in " @")) for block in blocks)
-    return text
 
 
 @pytest.fixture(scope="module")

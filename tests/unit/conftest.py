@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from omniherd import Omni
+
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
@@ -24,6 +26,12 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def server(emulator: Emulator) -> Emulator:
     return emulator
+
+
+@pytest.fixture
+def omni(server: Emulator) -> Iterator[Omni]:
+    with server.connect() as client:
+        yield client
 
 
 @pytest.fixture

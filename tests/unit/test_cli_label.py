@@ -24,12 +24,6 @@ def server() -> Iterator[Emulator]:
         yield emulator
 
 
-@pytest.fixture
-def omni(server: Emulator) -> Iterator[Omni]:
-    with server.connect() as client:
-        yield client
-
-
 def test_words_are_parted() -> None:
     assert read_words(["a", "k=v", "b", "old-", "empty=", "url=x=y"]) == (
         ["a", "b"],

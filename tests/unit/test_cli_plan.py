@@ -62,12 +62,6 @@ def shell(inner: InnerShell) -> InnerShell:
     return inner
 
 
-@pytest.fixture
-def omni(server: Emulator) -> Iterator[Omni]:
-    with server.connect() as omni:
-        yield omni
-
-
 def test_a_folder_is_planned_synced_and_then_as_it_should_be(shell: InnerShell, omni: Omni) -> None:
     shell.write(
         {

@@ -33,12 +33,6 @@ def server() -> Iterator[Emulator]:
         yield emulator
 
 
-@pytest.fixture
-def omni(server: Emulator) -> Iterator[Omni]:
-    with server.connect() as client:
-        yield client
-
-
 def rotating(server: Emulator, phase: int, step: str = "") -> None:
     fields = {"phase": phase, "component": TALOS, "status": "rotating", "step": step} if phase else {}
     server.store.put(STATUS, "prod", fields)

@@ -22,20 +22,12 @@ from omniherd.resources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from command_shell import Shell
 
     from omniherd.emulator import Emulator
 
 STATUS = "ClusterStatuses.omni.sidero.dev"
 READY = {"phase": 3, "ready": True, "machines": {"total": 2, "healthy": 2}, "controlplaneReady": True}
-
-
-@pytest.fixture
-def omni(server: Emulator) -> Iterator[Omni]:
-    with server.connect() as client:
-        yield client
 
 
 def missing(resource: Any, kind: str, name: str) -> list[str]:
