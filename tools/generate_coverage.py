@@ -51,7 +51,7 @@ _CLOSED = "refused to everybody: Omni gives nobody the role `os:admin` for it"
 
 HEAD = """# What the emulator answers
 
-Every call of Omni, as the wire facts list them (v1.9.3, and what later versions add). What is not answered ends with
+Every call of Omni v1.9.3, and what later versions add. What is not answered ends with
 UNIMPLEMENTED and a sentence that names the method; nothing pretends to have worked. Calls that the emulator answers in
 part say so here.
 
