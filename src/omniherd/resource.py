@@ -7,11 +7,13 @@ their ids never touches a spec. What the server sent and omniherd does not know 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, overload
 
+from omniherd._core.decoding import decode
 from omniherd._core.resource_table import TABLE, TypeInfo
 from omniherd._core.shapes import is_mapping
 from omniherd._core.texts import Texts
@@ -33,6 +35,7 @@ ResourceT = TypeVar("ResourceT", bound="Resource[Any]")
 _ZERO_SECONDS = -62135596800
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNDEFINED = "undefined"
+_DECODING = threading.Lock()
 
 
 class Phase(StrEnum):
@@ -191,13 +194,14 @@ class Resource(Generic[SpecT]):
         ('default', None, 'machine: {}')
     """
 
-    __slots__ = ("_baseline", "_metadata", "_proto", "_spec")
+    __slots__ = ("_baseline", "_encoded", "_message", "_metadata", "_spec")
 
     info: ClassVar[TypeInfo | None] = None
     type_name: ClassVar[str] = ""
     default_namespace: ClassVar[str] = "default"
 
-    _proto: cosi_resource.Resource
+    _message: cosi_resource.Resource | None
+    _encoded: bytes
     _metadata: Metadata | None
     _spec: SpecT | None
     _baseline: bytes | None
@@ -230,7 +234,8 @@ class Resource(Generic[SpecT]):
         if finalizers:
             metadata.finalizers.extend(finalizers)
         proto.spec.SetInParent()
-        self._proto = proto
+        self._message = proto
+        self._encoded = b""
         self._metadata = None
         self._spec = None
         self._baseline = None
@@ -245,11 +250,48 @@ class Resource(Generic[SpecT]):
             proto: The message, which the resource keeps.
         """
         resource = cls.__new__(cls)
-        resource._proto = proto
+        resource._message = proto
+        resource._encoded = b""
         resource._metadata = None
         resource._spec = None
         resource._baseline = None
         return resource
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Wrap an encoded message of `cosi.resource.Resource`, which is decoded at the first look at it.
+
+        What looks at bytes that are no such message raises `InternalError`: they came from a server.
+
+        Args:
+            data: The bytes, which the resource keeps until then.
+
+        Example:
+            >>> from omniherd.resources import MachineClass
+            >>> sent = MachineClass("large").to_proto().SerializeToString()
+            >>> MachineClass.from_bytes(sent).id
+            'large'
+        """
+        resource = cls.__new__(cls)
+        resource._message = None
+        resource._encoded = data
+        resource._metadata = None
+        resource._spec = None
+        resource._baseline = None
+        return resource
+
+    @property
+    def _proto(self) -> cosi_resource.Resource:
+        message = self._message
+        return self._decoded() if message is None else message
+
+    def _decoded(self) -> cosi_resource.Resource:
+        # Two threads that decode at once would have a message each, and changes of one would be lost.
+        with _DECODING:
+            if self._message is None:
+                self._message = decode(_resource_message().FromString, self._encoded, self.type_name or None)
+                self._encoded = b""
+            return self._message
 
     # --- metadata -------------------------------------------------------------------------------------------------
 

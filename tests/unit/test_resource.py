@@ -1,12 +1,13 @@
 """Resources: metadata views, specs that are decoded late and sent back as they came, names of types."""
 
 import pickle
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from omniherd._core.resource_table import TABLE
-from omniherd.errors import AmbiguousType, InputError, NotFound, OmniError, UnknownType
+from omniherd.errors import AmbiguousType, InputError, InternalError, NotFound, OmniError, UnknownType
 from omniherd.resource import Metadata, Phase, Resource, class_for_type, resource_class
 from omniherd.resources import (
     ALL_TYPES,
@@ -440,3 +441,38 @@ def test_labels_change_in_place():
     assert texts.pop("env") == "prod"
     assert repr(resource.labels) == "{'site': 'fra'}"
     assert dict(resource.to_proto().metadata.labels) == {"site": "fra"}
+
+
+class TestEncoded:
+    def test_bytes_are_decoded_at_the_first_look(self):
+        sent = MachineClass("a", labels={"env": "prod"}, spec={"match_labels": ["x"]})
+        found = MachineClass.from_bytes(sent.to_proto().SerializeToString())
+        assert found == sent
+        found.labels["env"] = "test"
+        found.spec.match_labels.append("y")
+        assert found.labels == {"env": "test"}
+        assert found.to_proto().metadata.labels["env"] == "test"
+        assert found.copy() == found
+        assert sent.labels == {"env": "prod"}
+
+    def test_what_is_no_resource_is_an_error_of_ours_each_time(self):
+        found = MachineClass.from_bytes(b"\xff\xff")
+        for _ in range(2):
+            with pytest.raises(InternalError, match="cannot be read"):
+                _ = found.id
+
+    def test_threads_that_look_at_once_get_one_message(self):
+        data = MachineClass("a").to_proto().SerializeToString()
+        for _ in range(50):
+            found, gate = MachineClass.from_bytes(data), threading.Barrier(4)
+
+            def put(number, found=found, gate=gate):
+                gate.wait()
+                found.labels[str(number)] = ""
+
+            threads = [threading.Thread(target=put, args=(number,)) for number in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert sorted(found.labels) == ["0", "1", "2", "3"]

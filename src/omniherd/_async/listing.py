@@ -54,10 +54,10 @@ async def read_kind(
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             found = await _contents(channel, request, left) if at_once else None
-            if found is None:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                found = await _list(channel, request, left)
-            return [cls.from_proto(one) for one in found]
+            if found is not None:
+                return [cls.from_bytes(one) for one in found]
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            return [cls.from_proto(one) for one in await _list(channel, request, left)]
         except APIError as error:
             left = None if deadline is None else deadline - time.monotonic()
             delay = channel.retry.next_delay(error, safe=True, repetition=repetition, remaining=left)
@@ -69,7 +69,7 @@ async def read_kind(
 
 async def _contents(
     channel: AsyncChannel, request: cosi_resource.ListRequest, timeout: float | None
-) -> list[Any] | None:
+) -> list[bytes] | None:
     """Read the contents that a watch begins with; None when the server has none for us."""
     contents = Contents(request)
     subject = resource_text(request.namespace, request.type, "*")

@@ -68,20 +68,17 @@ class Contents:
         request: The list that is wanted.
 
     Attributes:
-        found: The resources so far.
+        found: The resources so far, encoded.
         complete: Whether that is all.
         broken: Whether the server gave up; a list must be asked for instead.
     """
 
-    __slots__ = ("_decode", "_request", "_resource", "broken", "complete", "found")
+    __slots__ = ("_decode", "_request", "broken", "complete", "found")
 
     def __init__(self, request: cosi_resource.ListRequest) -> None:
-        from omniherd._core.pool import message
-
         self._request = request
         self._decode = _events().FromString
-        self._resource = message("cosi.resource.Resource").FromString
-        self.found: list[Message] = []
+        self.found: list[bytes] = []
         self.complete = False
         self.broken = False
 
@@ -101,14 +98,14 @@ class Contents:
 
     def feed(self, data: bytes) -> None:
         """Take a message of the watch."""
-        # Each resource is decoded by itself: as parts of one message they would keep all of it in memory, for as long
-        # as a caller holds on to one of them.
+        # Each resource stays bytes of its own: as parts of one message they would keep all of it in memory, for as
+        # long as a caller holds on to one of them.
         events: Any = self._decode(data)
-        add, decode = self.found.append, self._resource
+        add = self.found.append
         for event in events.event:
             kind = event.event_type
             if kind == _CREATED:
-                add(decode(event.resource))
+                add(event.resource)
             elif kind == _BOOTSTRAPPED:
                 self.complete = True
                 return
