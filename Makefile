@@ -49,6 +49,7 @@ test: .venv/dev
 	$(BIN)/python tools/generate.py --check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report= tests
 	$(BIN)/python tools/check_coverage.py
+	$(BIN)/python -m pytest -q -n $(JOBS) tests/leaks
 
 test-live: .venv/dev
 	@test -n "$$OMNI_ENDPOINT" || { echo "set OMNI_ENDPOINT and OMNI_SERVICE_ACCOUNT_KEY first"; exit 1; }

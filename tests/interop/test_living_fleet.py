@@ -98,6 +98,8 @@ def settled(emulator, talos, kubernetes):
                 spec = event.resource.spec
                 if spec.last_upgrade_version == version and spec.phase == 2:
                     break
+        # The load balancer is the last to come, and nothing waits for it.
+        omni.wait_until("clusters", "lab", "load-balancer-ready", timeout=60)
 
 
 def test_a_template_comes_up_is_upgraded_and_goes(emulator, ctl, tmp_path):

@@ -28,8 +28,14 @@ BYTES_A_ROUND = 300
 SLACK = 32 * 1024
 
 
+@pytest.fixture(scope="module", autouse=True)
+def alone(pytestconfig):
+    if pytestconfig.getoption("cov_source", None):
+        pytest.skip("what coverage notes of the lines that run would count as theirs; `make test` runs these apart")
+
+
 @pytest.fixture(scope="module")
-def server():
+def server(alone):
     """An emulator in a process of its own, so that its memory is not counted."""
     import subprocess
     import sys
