@@ -64,3 +64,26 @@ def test_a_failure_waits_for_those_that_had_begun() -> None:
     with pytest.raises(ValueError, match="1"):
         sync.each([1, 0], work, 2)
     assert done.is_set()
+
+
+class Unlucky:
+    """A call whose wait is interrupted just when its lock was let go of, as it may happen in `threading.Condition`."""
+
+    def __init__(self, interrupt: type[BaseException]) -> None:
+        self.interrupt = interrupt
+
+    def __next__(self) -> bytes:
+        condition = threading.Condition()
+        with condition:
+            condition.release()
+            raise self.interrupt
+
+
+def test_an_interrupt_that_breaks_a_lock_is_an_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        sync.Call(Unlucky(KeyboardInterrupt)).read()
+
+
+def test_a_broken_lock_alone_is_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        sync.Call(Unlucky(ValueError)).read()

@@ -61,6 +61,11 @@ class Call:
             message: bytes = self._next()
         except StopIteration:
             return None
+        except RuntimeError as error:
+            # Ctrl-C in the middle of gRPC's wait may find a lock already let go of; what was meant is the Ctrl-C.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            raise
         return message
 
     def cancel(self) -> None:
