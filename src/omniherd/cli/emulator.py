@@ -99,7 +99,9 @@ def emulator(**values: Any) -> None:
             sys.stdout.write("".join(f"export {line}\n" for line in text.splitlines()))
             sys.stdout.flush()
             sys.stderr.write(f"serving on {server.endpoint}, pages on {server.web_endpoint}; stop with Ctrl-C\n")
-            done.wait()
+            # A signal that comes in the moment before the wait would not end it, so it is looked at now and again.
+            while not done.wait(0.5):
+                pass
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
