@@ -11,7 +11,7 @@ help:
 	@echo "make test       set up, then lint, types, generated files, every test"
 	@echo "make check      what each commit passes: lint, types, generated files, unit tests"
 	@echo "make test-live  the contract suite on the server of OMNI_ENDPOINT"
-	@echo "make soak       watches and caches under 2,000 seeded runs of bad networks and servers"
+	@echo "make soak       watches and caches under 2,000 seeded runs of bad networks and servers, properties with new examples"
 	@echo "make generate   rewrite the generated files from their sources"
 	@echo "make bench      figures beside raw grpcio, in the same run, and what the emulator bears"
 	@echo "make docs       the reference, from docstrings, into site/"
@@ -57,6 +57,7 @@ test-live: .venv/dev
 
 soak: .venv/dev
 	$(BIN)/python tests/truth/soak.py
+	$(BIN)/python -m pytest -q -n $(JOBS) -m hypothesis --hypothesis-profile wide tests
 
 generate: .venv/dev
 	$(BIN)/python tools/generate.py

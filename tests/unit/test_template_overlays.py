@@ -189,6 +189,13 @@ def test_the_examples_are_valid() -> None:
     assert fleet.templates[1].cluster.labels == {"site": "NO"}
 
 
+def test_a_base_with_a_key_that_is_no_text_is_an_error_with_its_line(folder: Path) -> None:
+    (folder / "base/odd.yaml").write_text("kind: Cluster\n? [a]\n: b\n")
+    (folder / "clusters/odd.yaml").write_text("kind: Overlay\nbase: ../base/odd.yaml\nname: c\n")
+    (found,) = problems("clusters/odd.yaml")
+    assert found == "base/odd.yaml:2:3: cannot construct !!seq into string"
+
+
 @given(
     st.text(alphabet="${}abcdefg :-\n[]'\"&*|>#~", max_size=60), st.text(alphabet="${}name :-\n[]'\"&*|", max_size=40)
 )

@@ -307,12 +307,14 @@ def _move_files(node: Any, folder: str, seen: set[int]) -> None:
             _move_files(item, folder, seen)
         return
     for key, value in node.value:
-        if key.value in _NAMED_LISTS and value.id == "sequence":
+        # A key may be a list or a mapping: validation says so later, with its line.
+        name = _text(key)
+        if name in _NAMED_LISTS and value.id == "sequence":
             for item in value.value:
                 if id(item) not in seen:
                     seen.add(id(item))
                     _move_file(item, folder)
-        elif key.value not in {"inline", "job"}:
+        elif name not in {"inline", "job"}:
             _move_files(value, folder, seen)
 
 
