@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from command_shell import Shell
 from inner_shell import InnerShell, inner_shell
+from recorded_server import RecordedServer, recorded_server
 
 from omniherd.emulator import Emulator
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from omniherd import Omni
+    from omniherd import Omni, Resource
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +45,25 @@ def inner(
     server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[InnerShell]:
     yield from inner_shell(tmp_path, server.environment(), monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def recorded_resources() -> dict[str, list[Resource]]:
+    """What the recorded server answers to those who ask for a whole kind."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def running_record(recorded_resources: dict[str, list[Resource]]) -> Iterator[RecordedServer]:
+    with recorded_server(recorded_resources) as running:
+        yield running
+
+
+@pytest.fixture
+def recorded(running_record: RecordedServer) -> Iterator[RecordedServer]:
+    """A server that plays records, and what was asked of it in a test is what it was told to expect."""
+    running_record.faults.clear()
+    running_record.expected.clear()
+    yield running_record
+    assert running_record.faults == []
+    assert running_record.expected == []

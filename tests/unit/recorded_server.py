@@ -8,7 +8,9 @@ from pathlib import Path
 import grpc
 from google.protobuf import json_format
 
+from omniherd import AsyncOmni, Omni, RetryPolicy
 from omniherd._core.pool import message, pool
+from omniherd.signing import PGPKey
 from omniherd.wire.calls import CALLS
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "recordings"
@@ -42,6 +44,13 @@ class RecordedServer(grpc.GenericRpcHandler):
         self.faults = []
         self.calls = []
         self.resources = resources
+        self.signer = PGPKey.generate("", "", "test@example.com", 3600)
+
+    def connect(self):
+        return Omni.connect(self.endpoint, signer=self.signer, retry=RetryPolicy(attempts=1))
+
+    def connect_async(self):
+        return AsyncOmni.connect(self.endpoint, signer=self.signer, retry=RetryPolicy(attempts=1))
 
     def play(self, *expected):
         """Expect these steps, in this order."""

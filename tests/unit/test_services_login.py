@@ -320,7 +320,7 @@ def test_the_server_may_stop_waiting_first():
         "status": {"code": "DEADLINE_EXCEEDED", "message": "context deadline exceeded"},
     }
     confirmed = dict(expired, responses=[{}], status={"code": "OK", "message": ""})
-    with recorded_server() as server, Omni.connect(server.endpoint, signer=PGPKey.generate("", "", ME, 60)) as omni:
+    with recorded_server() as server, server.connect() as omni:
         server.play(expired, expired, confirmed)
         omni.auth.await_confirmation("ab", timeout=None)
         assert (server.faults, server.expected) == ([], [])
@@ -337,7 +337,7 @@ def test_a_kubernetes_clients_login():
         "responses": [{"redirect_url": "http://localhost:8000/?code=c", "auth_code": "c"}],
         "status": {"code": "OK", "message": ""},
     }
-    with recorded_server() as server, Omni.connect(server.endpoint, signer=PGPKey.generate("", "", ME, 60)) as omni:
+    with recorded_server() as server, server.connect() as omni:
         server.play(step)
         assert omni.oidc.authenticate("r") == ("http://localhost:8000/?code=c", "c")
         assert server.faults == []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from recorded_server import recorded_server, steps
+from recorded_server import steps
 
-from omniherd import AsyncOmni, Omni, RetryPolicy
 from omniherd._core.nodes import Node, known_nodes, node_names, pick, with_address
 from omniherd._core.talos import method_path, plans, sorts_by_node
 from omniherd.errors import (
@@ -19,7 +18,6 @@ from omniherd.errors import (
 )
 from omniherd.resources import ClusterMachineIdentity, MachineStatus
 from omniherd.services import NodeReply
-from omniherd.signing import PGPKey
 from omniherd.wire import machine
 
 STEPS = steps("machines")
@@ -54,29 +52,13 @@ RESOURCES = {
 
 
 @pytest.fixture(scope="module")
-def signer():
-    return PGPKey.generate("", "", "test@example.com", 3600)
-
-
-@pytest.fixture(scope="module")
-def running():
-    with recorded_server(RESOURCES) as server:
-        yield server
+def recorded_resources():
+    return RESOURCES
 
 
 @pytest.fixture
-def server(running):
-    running.faults.clear()
-    running.expected.clear()
-    yield running
-    assert running.faults == []
-    assert running.expected == []
-
-
-@pytest.fixture
-def omni(server, signer):
-    with Omni.connect(server.endpoint, signer=signer, retry=RetryPolicy(attempts=1)) as client:
-        yield client
+def server(recorded):
+    return recorded
 
 
 def tags(replies):
@@ -352,9 +334,9 @@ def test_conveniences(server, omni, call, rpc, request_, response):
 
 
 @pytest.mark.parametrize(("call", "rpc", "request_", "response"), CONVENIENCES)
-async def test_conveniences_for_tasks(server, signer, call, rpc, request_, response):
+async def test_conveniences_for_tasks(server, call, rpc, request_, response):
     step = {"name": rpc, "rpc": f"/{rpc}", "request": request_, "responses": [response], "status": OK}
-    async with AsyncOmni.connect(server.endpoint, signer=signer) as omni:
+    async with server.connect_async() as omni:
         server.play(dict(step, metadata=TALKING))
         [reply] = await call(omni.talos("judge-one"), all_of)
         assert reply.result()
@@ -436,8 +418,8 @@ def test_resources_are_read_from_one_machine_at_a_time(server, omni):
 # --- tasks ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_asynchronous_side_does_the_same(server, signer):
-    async with AsyncOmni.connect(server.endpoint, signer=signer) as omni:
+async def test_the_asynchronous_side_does_the_same(server):
+    async with server.connect_async() as omni:
         server.play(STEPS["Hostname: two nodes"])
         replies = await omni.talos("judge-one", nodes=[CONTROL, WORKER]).hostname()
         assert [reply.result().hostname for reply in replies] == ["talos-9zo-01m", "talos-ol5-txq"]
