@@ -1,4 +1,4 @@
-"""Ask a real server what it says to the writes and reads of `validator_cases.py`, and keep its answers for the tests.
+"""Ask a real server what it says to the writes and reads of `validator_scenarios`, and keep its answers for the tests.
 
 Usage: `python tools/record_validators.py CERTIFICATE [NAME…]`, with `OMNI_ENDPOINT` and `OMNI_SERVICE_ACCOUNT_KEY` set.
 Everything that it makes there begins with `omniherd-test-` and is removed again. With names, only those scenarios are
@@ -20,7 +20,7 @@ RECORD = ROOT / "tests" / "data" / "validators.json"
 sys.path[:0] = [str(ROOT / "tests" / "contract"), str(HERE)]
 
 
-from validator_cases import SCENARIOS  # noqa: E402
+from validator_scenarios import SCENARIOS  # noqa: E402
 
 
 def main() -> int:

@@ -5,6 +5,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from validator_player import Caller, Player
 
 from omniherd.emulator import Emulator
 
-RECORD = json.loads((Path(__file__).parent.parent / "data" / "validators.json").read_text())
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tools"))
+RECORD = json.loads((ROOT / "tests" / "data" / "validators.json").read_text())
 
 # (scenario, step) -> why the emulator differs.
 EXCEPTIONS = {}
@@ -34,6 +37,16 @@ def differences(name, answers):
                 f"{step['verb']} {step['type']} {step['id']}\n  {code} {text!r}\n  {step['code']} {step['text']!r}"
             )
     return found
+
+
+def test_the_record_is_of_the_scenarios():
+    from validator_scenarios import SCENARIOS
+
+    asked = {
+        name: [{key: value for key, value in step.items() if key not in {"code", "text"}} for step in steps]
+        for name, steps in RECORD.items()
+    }
+    assert asked == json.loads(json.dumps(SCENARIOS)), "run tools/record_validators.py on a server"
 
 
 @pytest.mark.parametrize("name", RECORD)
