@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
     from pysequoia import Cert, PySigner, Tsk
 
+    Metadata = tuple[tuple[str, str], ...]
+
 __all__ = [
     "CLOCK_SKEW",
     "PAYLOAD_HEADER",
     "SIGNATURE_HEADER",
     "SIGNED_HEADERS",
     "TIMESTAMP_HEADER",
+    "CallSigner",
     "PGPKey",
     "PublicKey",
     "SignatureRefused",
@@ -450,6 +453,52 @@ def sign_headers(
         (PAYLOAD_HEADER, payload),
         (SIGNATURE_HEADER, f"{VERSION} {identity} {signer.fingerprint} {signature}"),
     ]
+
+
+class CallSigner:
+    """Signs the calls of one client, each payload once.
+
+    Calls of one method with the same metadata have the same payload within a second, and Omni takes a signature as
+    often as it comes until its timestamp ages out: a second one over the same bytes would cost time and prove nothing.
+    Safe to use from several threads.
+
+    Args:
+        signer: Whose signatures they are.
+
+    Example:
+        >>> signer = CallSigner(PGPKey.generate("ci", "", "ci@example.com", 3600))
+        >>> now = time.time()
+        >>> signer.metadata("/cosi.resource.State/Get", (), now) is signer.metadata("/cosi.resource.State/Get", (), now)
+        True
+    """
+
+    __slots__ = ("_made", "_signer")
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        # One tuple, so that a thread sees the signatures of the second that it reads.
+        self._made: tuple[int, dict[tuple[str, Metadata], Metadata]] = (0, {})
+
+    def metadata(self, method_path: str, metadata: Metadata, now: float) -> Metadata:
+        """Return a call's metadata with the three headers that sign it.
+
+        Args:
+            method_path: The full method as called.
+            metadata: All other metadata of the call.
+            now: Unix seconds.
+
+        Raises:
+            InputError: `metadata` already holds one of the three.
+            CredentialError: The signer cannot sign.
+        """
+        second, made = self._made
+        if second != int(now):
+            made = {}
+            self._made = (int(now), made)
+        found = made.get((method_path, metadata))
+        if found is None:
+            found = made[method_path, metadata] = (*metadata, *sign_headers(self._signer, method_path, metadata, now))
+        return found
 
 
 def verify_headers(

@@ -15,6 +15,7 @@ from openpgp_forge import ForgedKey, armor, packet, subpacket
 from omniherd._core import openpgp_packets as packets
 from omniherd.errors import CredentialError, InputError, KeyExpired
 from omniherd.signing import (
+    CallSigner,
     PGPKey,
     PublicKey,
     SignatureRefused,
@@ -92,6 +93,49 @@ def test_an_explicit_identity_goes_into_the_header_without_blanks():
 def test_headers_are_not_signed_twice(key, name):
     with pytest.raises(InputError, match="is made by the signature itself"):
         sign_headers(key, METHOD, [(name, "1")], 1)
+
+
+class Counting:
+    """A signer that tells how often it signed."""
+
+    identity = "ci@example.com"
+    fingerprint = "0" * 40
+
+    def __init__(self):
+        self.signed = []
+
+    def sign(self, data):
+        self.signed.append(json.loads(data))
+        return b"signature %d" % len(self.signed)
+
+
+def test_calls_of_one_second_share_a_signature_where_the_payload_is_the_same():
+    signer = Counting()
+    calls = CallSigner(signer)
+    first = calls.metadata(METHOD, (("runtime", "Omni"), ("x-other", "1")), 1790000000.1)
+    assert first == (
+        ("runtime", "Omni"),
+        ("x-other", "1"),
+        *sign_headers(Counting(), METHOD, [("runtime", "Omni")], 1790000000),
+    )
+    assert calls.metadata(METHOD, (("runtime", "Omni"), ("x-other", "1")), 1790000000.9) is first
+    others = [
+        calls.metadata(METHOD, (("runtime", "Talos"),), 1790000000.9),
+        calls.metadata("/cosi.resource.State/List", (("runtime", "Omni"), ("x-other", "1")), 1790000000.9),
+        calls.metadata(METHOD, (("runtime", "Omni"), ("x-other", "1")), 1790000001.0),
+        # A clock that was set back.
+        calls.metadata(METHOD, (("runtime", "Omni"), ("x-other", "1")), 1790000000.0),
+    ]
+    assert [dict(one)["x-sidero-signature"].rsplit(" ", 1)[1] for one in others] == [
+        base64.b64encode(b"signature %d" % number).decode() for number in (2, 3, 4, 5)
+    ]
+    assert [(one["method"], one["headers"]["x-sidero-timestamp"]) for one in signer.signed] == [
+        (METHOD, ["1790000000"]),
+        (METHOD, ["1790000000"]),
+        ("/cosi.resource.State/List", ["1790000000"]),
+        (METHOD, ["1790000001"]),
+        (METHOD, ["1790000000"]),
+    ]
 
 
 def test_secrets_do_not_show(key):

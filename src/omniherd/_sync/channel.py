@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from omniherd._backend.tls import Trust
     from omniherd.credentials import Endpoint
     from omniherd.errors import APIError
-    from omniherd.signing import Signer
+    from omniherd.signing import CallSigner, Signer
 
 __all__ = ["DEFAULT", "Channel", "Messages", "Timeout"]
 
@@ -118,6 +118,7 @@ class Channel:
         self.timeout = timeout
         self.retry = RetryPolicy() if retry is None else retry
         self._signer = signer
+        self._calls: CallSigner | None = None
         self.tls = TLS() if tls is None else tls
         self._gzip = gzip
         self._clock = clock
@@ -260,12 +261,14 @@ class Channel:
             )
 
     def _signed(self, path: str, metadata: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-        # A signature bears the time, so that each attempt needs one of its own.
+        # A signature bears the time, so that each attempt asks for one anew.
         if self._signer is None:
             return tuple(metadata)
-        from omniherd.signing import sign_headers
+        if self._calls is None:
+            from omniherd.signing import CallSigner
 
-        return (*metadata, *sign_headers(self._signer, path, metadata, self._clock()))
+            self._calls = CallSigner(self._signer)
+        return self._calls.metadata(path, tuple(metadata), self._clock())
 
     def _connection(self, number: int) -> backend.Connection:
         connections = self._connections
