@@ -61,6 +61,8 @@ soak: .venv/dev
 
 generate: .venv/dev
 	$(BIN)/python tools/generate.py
+	$(BIN)/python tools/generate_coverage.py
+	$(BIN)/python tools/generate_template_schema.py
 
 bench: .venv/dev
 	$(BIN)/python tests/perf/bench_state.py

@@ -1,4 +1,4 @@
-"""Make everything under src/omniherd that is generated: the wire package and the resource table.
+"""Make what is generated from proto/, tools/data/api.json, _async/ and the command line's table.
 
 Run as `make generate`; CI runs it with `--check`, which writes nothing and fails when a file would change.
 """

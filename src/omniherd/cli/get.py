@@ -45,7 +45,7 @@ class _Query(NamedTuple):
     "--output",
     default="table",
     metavar="FORMAT",
-    help="table, wide (names of machines beside their ids), yaml, json or jsonpath=TEMPLATE",
+    help="table, wide (names of machines beside their ids), yaml, json, jsonl or jsonpath=TEMPLATE",
 )
 @flag("-w", "--watch", help="go on with changes as they happen, until Ctrl-C")
 @option("-l", "--selector", metavar="TERMS", help="label selector: a=b, a!=b, 'a in (x, y)', a, !a, 'a > 4GiB'")
