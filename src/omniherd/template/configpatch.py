@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from omniherd.errors import InputError, YAMLError
+from omniherd.machineconfig.sanitize import ADMIN_ROLE, MISSING, OWNED, OWNED_SINCE_1_10, ROLES, at_path, sanitize
 from omniherd.template.documents import Source, syntax_text
 from omniherd.template.language import NEWEST, OLDEST
 from omniherd.template.patch_deletes import DeleteRefused, take_out_deletes
@@ -16,25 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_config_patch", "sanitize_config_patch"]
 
-# What Omni sets by itself. The order is the one of the errors.
-_FORBIDDEN = (
-    ("cluster.clusterName", OLDEST),
-    ("cluster.id", OLDEST),
-    ("cluster.controlPlane.endpoint", OLDEST),
-    ("cluster.token", OLDEST),
-    ("cluster.secret", OLDEST),
-    ("cluster.aescbcEncryptionSecret", OLDEST),
-    ("cluster.secretboxEncryptionSecret", OLDEST),
-    ("cluster.ca", NEWEST),
-    ("cluster.acceptedCAs", OLDEST),
-    ("cluster.serviceAccount", NEWEST),
-    ("machine.token", OLDEST),
-    ("machine.ca", OLDEST),
-    ("machine.type", OLDEST),
-    ("machine.install.disk", NEWEST),
-    ("machine.install.extensions", OLDEST),
-    ("machine.acceptedCAs", OLDEST),
-)
 _FORBIDDEN_KINDS = frozenset(
     (
         "UnattendedInstallConfig",
@@ -46,8 +28,6 @@ _FORBIDDEN_KINDS = frozenset(
     )
 )
 _FORBIDDEN_IN_KIND = {"KubeServiceAccountConfig": ("issuer.privateKey",)}
-_ADMIN = "os:admin"
-_ROLES = "machine.features.kubernetesTalosAPIAccess.allowedRoles"
 _ROLES_IN_KIND = {"KubeTalosAPIAccessConfig": "allowedRoles"}
 _LEGACY_KEYS = frozenset(("machine", "cluster", "debug", "persist"))
 
@@ -176,22 +156,10 @@ def _is_text_map(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)  # pyright: ignore[reportUnknownVariableType]
 
 
-_MISSING = object()
-
-
-def _get(document: dict[str, Any], path: str) -> Any:
-    value: Any = document
-    for part in path.split("."):
-        if not _is_text_map(value) or part not in value:
-            return _MISSING
-        value = value[part]
-    return value
-
-
 def _forbidden(document: dict[str, Any], dialect: str) -> Iterator[Fault]:
     kind = document.get("kind")
-    fields: tuple[str, ...] = tuple(path for path, since in _FORBIDDEN if since == OLDEST or dialect == NEWEST)
-    roles: str | None = _ROLES
+    fields: tuple[str, ...] = tuple(path for path in OWNED if dialect == NEWEST or path not in OWNED_SINCE_1_10)
+    roles: str | None = ROLES
     if dialect == NEWEST and isinstance(kind, str) and kind:
         if kind in _FORBIDDEN_KINDS:
             yield fault(f"the {go_quote(kind)} document is not allowed in the config patch")
@@ -199,12 +167,12 @@ def _forbidden(document: dict[str, Any], dialect: str) -> Iterator[Fault]:
         fields = _FORBIDDEN_IN_KIND.get(kind, ())
         roles = _ROLES_IN_KIND.get(kind)
     for path in fields:
-        if _get(document, path) is not _MISSING:
+        if at_path(document, path) is not MISSING:
             yield fault(f"overriding {go_quote(path)} is not allowed in the config patch")
-    granted = _get(document, roles) if roles else None
+    granted = at_path(document, roles) if roles else None
     if roles and isinstance(granted, list):
-        for _ in range(granted.count(_ADMIN)):  # pyright: ignore[reportUnknownMemberType]
-            yield fault(f"element {go_quote(_ADMIN)} is not allowed in field {go_quote(roles)}")
+        for _ in range(granted.count(ADMIN_ROLE)):  # pyright: ignore[reportUnknownMemberType]
+            yield fault(f"element {go_quote(ADMIN_ROLE)} is not allowed in field {go_quote(roles)}")
 
 
 def sanitize_config_patch(data: str | bytes) -> str:
@@ -228,32 +196,5 @@ def sanitize_config_patch(data: str | bytes) -> str:
     text = _check_documents(data, OLDEST)
     if text is not None:
         raise InputError(text)
-    texts: list[str] = []
-    for document in _values(data):
-        cleaned: dict[str, Any] = dict(document) if _is_text_map(document) else {}
-        _sanitize(cleaned)
-        texts.append(dump(cleaned, indent=2))
-    return "---\n".join(texts)
-
-
-def _sanitize(document: dict[str, Any]) -> None:
-    for path, since in _FORBIDDEN:
-        if since == OLDEST:
-            _remove(document, path)
-    for key in [key for key, value in document.items() if value == {}]:
-        del document[key]
-    parent_path, _, last = _ROLES.rpartition(".")
-    parent = _get(document, parent_path)
-    if _is_text_map(parent) and isinstance(parent.get(last), list):
-        kept = [role for role in parent[last] if role != _ADMIN]
-        if kept:
-            parent[last] = kept
-        elif parent[last]:
-            del parent[last]
-
-
-def _remove(document: dict[str, Any], path: str) -> None:
-    parent_path, _, last = path.rpartition(".")
-    parent = _get(document, parent_path)
-    if _is_text_map(parent):
-        parent.pop(last, None)
+    documents = [document if _is_text_map(document) else {} for document in _values(data)]
+    return "---\n".join(dump(document, indent=2) for document in sanitize(documents))
