@@ -325,6 +325,23 @@ class TestSpecs:
 
 
 class TestDocuments:
+    def test_a_label_too_long_for_a_simple_key_stands_behind_a_question_mark(self):
+        names = ["x" * 128, "y" * 129, "é" * 65]
+        one = MachineClass("m", labels=dict.fromkeys(names, "a #b"), annotations={"z" * 200: ""})
+        assert f"""
+    labels:
+        {names[0]}: 'a #b'
+        ? {names[1]}
+        : 'a #b'
+        ? {names[2]}
+        : 'a #b'
+    annotations:
+        ? {"z" * 200}
+        :
+spec:
+""" in one.to_yaml()
+        assert MachineClass.from_yaml(one.to_yaml()).labels == one.labels
+
     def test_metadata_is_written_without_protection(self):
         one = MachineClass("m", labels={"n": "10", "empty": "", "odd": "a: b", "lines": "a\nb"}, finalizers=["f"])
         assert one.to_yaml() == (

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from omniherd.errors import YAMLError
-from omniherd.yamlform.emit import dump
+from omniherd.yamlform.emit import dump, may_be_simple_key
 from omniherd.yamlform.goyaml import compose_all, construct, load
 from omniherd.yamlform.scalars import quote_unprotected
 from omniherd.yamlform.specform import spec_from_mapping
@@ -82,9 +82,11 @@ def render_document(metadata: cosi_resource.Metadata, yaml_spec: str) -> str:
 
 
 def _pair(column: int, key: str, value: str) -> str:
-    return f"{' ' * column}{quote_unprotected(key, column) or chr(39) * 2}: {quote_unprotected(value, column)}".rstrip(
-        " "
-    )
+    pad = " " * column
+    shown = quote_unprotected(key, column) or "''"
+    colon = ":" if may_be_simple_key(key) else f"\n{pad}:"
+    mark = "" if colon == ":" else "? "
+    return f"{pad}{mark}{shown}{colon} {quote_unprotected(value, column)}".rstrip(" ")
 
 
 def _time_text(metadata: cosi_resource.Metadata, field: str) -> str:

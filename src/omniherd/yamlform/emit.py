@@ -15,7 +15,7 @@ from omniherd.yamlform.scalars import allows_literal, double_quote, quote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["dump", "literal_block", "natural_key"]
+__all__ = ["dump", "literal_block", "may_be_simple_key", "natural_key"]
 
 _LONGEST_SIMPLE_KEY = 128
 
@@ -130,8 +130,12 @@ class _Writer:
 @lru_cache(maxsize=4096)
 def _simple_key(key: str) -> str | None:
     """Write a key; None when it must stand behind a `?`."""
-    long = len(key.encode()) > _LONGEST_SIMPLE_KEY
-    return None if long or "\n" in key or "\r" in key else quote(key)
+    return quote(key) if may_be_simple_key(key) else None
+
+
+def may_be_simple_key(key: str) -> bool:
+    """Tell whether a key can stand before its colon, not behind a `?`: those can that are short and of one line."""
+    return len(key.encode()) <= _LONGEST_SIMPLE_KEY and "\n" not in key and "\r" not in key
 
 
 def literal_block(text: str, column: int, indent: int) -> str:
