@@ -395,8 +395,9 @@ def resolve(
     notices: tuple[str, ...] = ()
     config: OmniConfig | None = None
     text = service_account_key
-    if text is None:
-        text = next((env[name] for name in SERVICE_ACCOUNT_VARIABLES if name in env), None)
+    variable = next((name for name in SERVICE_ACCOUNT_VARIABLES if name in env), None) if text is None else None
+    if variable is not None:
+        text = env[variable]
     by_context = signer is None and text is None
     if create_config or by_context:
         location = locate(omniconfig, env)
@@ -406,7 +407,12 @@ def resolve(
     if signer is not None:
         return Connection(_endpoint(url), signer, "explicit", signer.identity, notices=notices)
     if text is not None:
-        account = ServiceAccount.decode(text)
+        try:
+            account = ServiceAccount.decode(text)
+        except CredentialError as error:
+            if variable is not None:
+                error.hint = f"{variable} is not what a service account's key looks like"
+            raise
         return Connection(_endpoint(url), account.key, "service-account", account.name, notices=notices)
     return _by_context(cast("OmniConfig", config), context, url, KeyStore.locate(keys_dir, env), notices)
 

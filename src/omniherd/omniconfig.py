@@ -358,15 +358,21 @@ def _parse(data: bytes, path: str) -> tuple[dict[str, Context], str]:
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    document: Any = ""
+    fault = ""
     try:
         document = _plain(yaml.compose(data.decode("utf-8-sig"), Loader=loader))
     except yaml.MarkedYAMLError as error:
         mark = error.context_mark or error.problem_mark
         # The reader counts the end of a file without a line end as a line of its own.
         place = f" at line {min(mark.line + 1, max(1, len(data.splitlines())))}" if mark is not None else ""
-        raise ConfigError(f"yaml: {error.context or 'while reading'}{place}: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"yaml: {str(error).splitlines()[0]}") from None
+        fault = f"{error.context or 'while reading'}{place}: {error.problem}"
+    except UnicodeDecodeError as error:
+        fault = f"the file is no UTF-8 text: byte {error.start}"
+    except (yaml.YAMLError, RecursionError) as error:
+        fault = str(error).splitlines()[0]
+    if fault:
+        raise ConfigError(f"yaml: {fault}", hint=f"the omniconfig file is {path}", details={"path": path})
     if document == "":
         return {}, ""
     top = _mapping(document, path, "the file")

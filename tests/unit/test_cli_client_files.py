@@ -271,9 +271,29 @@ def test_kubeconfig_errors(shell: Shell, tmp_path: Path, words: tuple[str, ...],
     assert not (tmp_path / "x").exists()
 
 
-def test_a_broken_file_is_left_alone(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "bad").write_text("x: [")
-    code, _, err = shell("kubeconfig", "-c", "files", "bad")
-    assert code == 1
-    assert err.startswith("Error: ")
-    assert (tmp_path / "bad").read_text() == "x: ["
+@pytest.mark.parametrize("command", [("kubeconfig", "-c", "files"), ("talosconfig",)], ids=["kubectl", "talosctl"])
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (b"x: [", "yaml: "),
+        (b"- x", "the {} file is not a mapping (bad is left as it was; --merge=false --force replaces it)"),
+        (b"\xff\xfe", "bad: the file is no UTF-8 text: byte 0"),
+    ],
+    ids=["no YAML", "a list", "no text"],
+)
+def test_a_broken_file_is_left_alone(
+    shell: Shell, tmp_path: Path, command: tuple[str, ...], held: bytes, told: str
+) -> None:
+    (tmp_path / "bad").write_bytes(held)
+    code, out, err = shell(*command, "bad")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"Error: {told.format(command[0])}")
+    assert err.count("\n") == 1
+    assert "bad" in err
+    assert (tmp_path / "bad").read_bytes() == held
+
+
+def test_what_is_no_file_is_not_merged_with(shell: Shell) -> None:
+    code, out, err = shell("talosconfig", "-c", "files", "/dev/stdout")
+    assert (code, err) == (0, "")
+    assert out.startswith("context: ")

@@ -83,6 +83,17 @@ def test_command_help_loads_no_grpc() -> None:
         (["get"], "accepts between 1 and 2 arg(s), received 0"),
         (["apply"], 'required flag(s) "file" not set'),
         (["--context"], "flag needs an argument: --context"),
+        (
+            ["machine-logs", "x", "--tail", "x"],
+            'invalid argument "x" for "--tail" flag: strconv.ParseInt: parsing "x": invalid syntax',
+        ),
+        (["emulator", "--machines", "-1"], 'invalid argument "-1" for "--machines" flag: must be 0 or more'),
+        (["emulator", "--web-port", "65536"], 'invalid argument "65536" for "--web-port" flag: must be 65535 or less'),
+        (
+            ["emulator", "--speed", "fast"],
+            'invalid argument "fast" for "--speed" flag: strconv.ParseFloat: parsing "fast": invalid syntax',
+        ),
+        (["emulator", "--speed", "nan"], 'invalid argument "nan" for "--speed" flag: must be 0 or more'),
     ],
 )
 def test_usage_errors(words: list[str], told: str, offline: Shell) -> None:

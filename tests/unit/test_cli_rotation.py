@@ -212,6 +212,11 @@ def test_what_cannot_be_configured(shell: Shell) -> None:
     code, _, err = shell(*words, "--reset-node-unique-token")
     assert code == 1
     assert err.startswith(f"Error: failed to reset node unique token for machine {absent}: rpc error: code = ")
+    assert shell(*words) == (
+        1,
+        "",
+        "Error: nothing to change (give --siderolink-connection or --reset-node-unique-token)\n",
+    )
     assert shell("configure", "machine")[2].startswith("Error: requires at least 1 arg(s), only received 0")
 
 

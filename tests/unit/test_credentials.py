@@ -205,6 +205,12 @@ def test_the_first_variable_that_is_set_wins(key, account, environ):
     with pytest.raises(CredentialError, match="does not contain any entity"):
         resolve(environ=environ | {"SIDERO_SERVICE_ACCOUNT_KEY": "e30="})
     environ["OMNI_SERVICE_ACCOUNT_KEY"] = "e30="
+    with pytest.raises(CredentialError) as caught:
+        resolve(environ=environ)
+    assert caught.value.hint == "OMNI_SERVICE_ACCOUNT_KEY is not what a service account's key looks like"
+    with pytest.raises(CredentialError) as caught:
+        resolve(environ=environ, service_account_key="e30=")
+    assert caught.value.hint is None
     assert resolve(environ=environ | {"SIDERO_SERVICE_ACCOUNT_KEY": account}).identity == "ci"
 
 

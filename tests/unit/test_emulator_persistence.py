@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from omniherd import Omni
+from login_page import config_of, press
+from omniherd import Login, Omni
 from omniherd._core.pool import message
+from omniherd.credentials import resolve
 from omniherd.emulator import Emulator
 from omniherd.errors import ConfigError, NotFound, OmniError, YAMLError
 from omniherd.resources import Cluster, ConfigPatch, MachineClass
@@ -235,11 +237,30 @@ def test_the_command_line_keeps_and_seeds(tmp_path):
 
 
 def test_a_context_seeds_an_emulator(tmp_path, monkeypatch):
+    from omniherd.cli.connection import Settings
     from omniherd.cli.emulator import _seed
 
-    with Emulator() as real:
-        for name, value in real.environment().items():
+    with Emulator() as real, Emulator(seed_fleet=False) as other:
+        with real.connect() as admin:
+            admin.management.create_user("me@example.com", "Admin")
+        config = tmp_path / "config"
+        config.write_text(config_of(real.endpoint, "me@example.com"))
+        with Login(resolve(omniconfig=config, keys_dir=tmp_path / "keys", environ={"HOME": str(tmp_path)})) as login:
+            login.run(press, timeout=60)
+        # What the environment names is another server.
+        for name, value in other.environment().items():
             monkeypatch.setenv(name, value)
-        exported = _seed("real")
+        flags = dict.fromkeys(("ca", "context", "insecure_skip_tls_verify", "no_notices", "read_only", "server_name"))
+        settings = Settings({**flags, "omniconfig": config, "siderov1_keys_dir": tmp_path / "keys", "timeout": 30.0})
+        exported = _seed("lab", settings)
     with Emulator(seed_from=exported) as copy, copy.connect() as omni:
         assert [one.id for one in omni.list(Cluster)] == ["edge-lab", "prod", "staging"]
+
+
+def test_a_seed_that_is_neither_file_nor_context(inner):
+    assert inner("emulator", "--seed-from", "nope.yaml") == (
+        1,
+        "",
+        "Error: --seed-from nope.yaml: there is no such file, and no context of that name "
+        "(`omniherd config contexts` lists the contexts)\n",
+    )

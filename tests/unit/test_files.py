@@ -1,9 +1,10 @@
 import os
 import stat
+import threading
 
 import pytest
 
-from omniherd._core.files import make_private_directory, write_atomic
+from omniherd._core.files import is_special, make_private_directory, write_atomic
 
 
 def test_a_new_file_gets_contents_and_mode_whatever_the_umask(tmp_path):
@@ -86,3 +87,41 @@ def test_private_directories(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="Not a directory"):
         make_private_directory(tmp_path / "file" / "a")
+
+
+def test_what_is_no_file_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_atomic(pipe, "new")
+    reader.join()
+    assert read == [b"new"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_files_and_directories_and_what_is_not_there_are_not_special(tmp_path):
+    (tmp_path / "file").touch()
+    assert [is_special(path) for path in (tmp_path, tmp_path / "file", tmp_path / "none")] == [False] * 3
+    assert is_special(os.devnull)
+
+
+@pytest.mark.parametrize("name", ["none/a", "folder", "file/a"])
+def test_errors_name_the_file_that_was_asked_for(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="directory") as caught:
+        write_atomic(tmp_path / name, "x")
+    assert caught.value.filename == str(tmp_path / name)
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomic(tmp_path / "a", "x")
+    assert caught.value.filename == str(tmp_path / "a")

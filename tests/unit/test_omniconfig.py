@@ -80,12 +80,15 @@ def test_what_is_no_omniconfig(tmp_path, text, message):
         OmniConfig.load(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    # Where nothing else is said of it, the hint says which file it is.
+    assert str(path) in f"{caught.value} {caught.value.hint}"
 
 
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "oc.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match=r"^yaml: "):
+    with pytest.raises(ConfigError, match=r"^yaml: the file is no UTF-8 text: byte 0$") as caught:
         OmniConfig.load(tmp_path / "oc.yaml")
+    assert caught.value.hint == f"the omniconfig file is {tmp_path / 'oc.yaml'}"
 
 
 def test_an_empty_file_has_no_context(tmp_path):

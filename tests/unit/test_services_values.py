@@ -51,7 +51,7 @@ def test_durations_and_ends():
     assert expiration(now) is now
     assert expiration(None) is None
     for wrong in (0, -1, timedelta(0)):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=r"^a lifetime must be positive, not (0|-1) seconds$"):
             expiration(wrong)
         with pytest.raises(InputError):
             duration(wrong)

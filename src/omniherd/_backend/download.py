@@ -103,7 +103,8 @@ def download(
             details={"status": error.code},
         ) from None
     except urllib.error.URLError as error:
-        raise Unavailable(f"cannot fetch from {_host(url)}: {error.reason}", hint=_hint(error.reason)) from error
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise Unavailable(f"cannot fetch from {_host(url)}: {reason}", hint=_hint(error.reason)) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise Unavailable(f"{_host(url)} broke off: {error or type(error).__name__}", hint="try again") from error
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["make_private_directory", "replacing", "write_atomic", "yaml_files"]
+__all__ = ["is_special", "make_private_directory", "replacing", "write_atomic", "yaml_files"]
 
 _YAML = (".yaml", ".yml")
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o600) -> None:
@@ -20,7 +23,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, mode: int = 0o
 
     The data goes to a temporary file in the same directory, is flushed to the disk, and is then renamed over the
     target: a reader sees the old contents or the new ones, and a crash leaves one of the two. Where `path` is a
-    symbolic link, the file it points to is replaced and the link stays.
+    symbolic link, the file it points to is replaced and the link stays. What is no file (`/dev/stdout`, a pipe) is
+    written to as it is.
 
     Args:
         path: The file; its directory must exist.
@@ -49,23 +53,41 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[Bina
     Raises:
         OSError: See `write_atomic`.
     """
+    if is_special(path):
+        with Path(path).open("wb") as file:
+            yield file
+        return
     # It takes longer to import than most commands to read.
     import tempfile
 
     target = Path(os.path.realpath(path))
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    temporary = ""
     try:
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(temporary).replace(target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
+    except BaseException as error:
+        if temporary:
+            with contextlib.suppress(FileNotFoundError):
+                Path(temporary).unlink()
+        if isinstance(error, OSError) and (not temporary or error.filename == temporary or error.errno in _FULL):
+            # It is told of the file that was asked for, not of one that nobody knows.
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     _sync_directory(target.parent)
+
+
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads to something that is neither file nor directory: a device, a pipe, a socket."""
+    try:
+        kind = Path(path).stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
 
 
 def make_private_directory(path: str | os.PathLike[str]) -> None:

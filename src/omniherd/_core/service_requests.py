@@ -110,7 +110,7 @@ def expiration(expires: datetime | Lifetime | None, now: datetime | None = None)
         return expires
     length = expires if isinstance(expires, timedelta) else timedelta(seconds=expires)
     if length <= timedelta(0):
-        raise InputError(f"a lifetime must be positive, not {length}")
+        raise InputError(f"a lifetime must be positive, not {length.total_seconds():g} seconds")
     return (now or datetime.now(UTC)) + length
 
 

@@ -11,7 +11,7 @@ import click
 
 from omniherd.cli.connection import Settings, connected
 from omniherd.cli.flags import BOOL, Duration, command, flag, listed, option
-from omniherd.errors import ConfigError, InputError, NotFound
+from omniherd.errors import ConfigError, InputError, NotFound, YAMLError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,15 +73,24 @@ def write_client_file(
 
     Raises:
         OSError: The file cannot be read or written.
+        ConfigError: The file that is there cannot be added to.
     """
-    from omniherd._core.files import write_atomic
+    from omniherd._core.files import is_special, write_atomic
 
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     there = file.exists()
     renamed: list[tuple[str, str, str]] = []
     if merge is not None and (there or always_merge):
-        merged = merge(file.read_text() if there else "", text)
+        # A device has nothing to add to, and may be read for ever.
+        held = file.read_bytes() if there and not is_special(path) else b""
+        try:
+            merged = merge(held.decode(), text)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: the file is no UTF-8 text: byte {error.start}") from None
+        except (ConfigError, YAMLError) as error:
+            error.hint = error.hint or f"{path} is left as it was; --merge=false --force replaces it"
+            raise
         text, renamed = merged.text, list(merged.renamed)
     write_atomic(file, text, file.stat().st_mode & 0o777 if there else mode)
     return renamed

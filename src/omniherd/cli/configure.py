@@ -41,8 +41,9 @@ def machine(**values: Any) -> None:
     """Say how machines reach Omni from their next join on, or let them join anew."""
     settings = Settings(values)
     mode = values["siderolink_connection"]
-    if mode or values["reset_node_unique_token"]:
-        refuse_read_only(settings, "`configure machine`")
+    if not mode and not values["reset_node_unique_token"]:
+        raise InputError("nothing to change", hint="give --siderolink-connection or --reset-node-unique-token")
+    refuse_read_only(settings, "`configure machine`")
     with connected(settings) as omni:
         for name in values["words"]:
             if mode:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omniherd.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from omniherd import Omni
     from omniherd.credentials import Connection
@@ -57,12 +57,13 @@ def refuse_read_only(settings: Settings, what: str) -> None:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
+def connected(settings: Settings, *, checks: bool = True, environ: Mapping[str, str] | None = None) -> Generator[Omni]:
     """Connect; on the way log a person in whose key is no good, and say what the server wants its users to know.
 
     Args:
         settings: The flags.
         checks: Whether to ask for the server's version and notifications first, unless `--no-notices` says not to.
+        environ: The environment, the process's by default.
 
     Raises:
         OmniError: See `Omni.connect`.
@@ -72,7 +73,11 @@ def connected(settings: Settings, *, checks: bool = True) -> Generator[Omni]:
 
     try:
         connection = resolve(
-            context=settings.context, omniconfig=settings.omniconfig, keys_dir=settings.keys_dir, create_config=True
+            context=settings.context,
+            omniconfig=settings.omniconfig,
+            keys_dir=settings.keys_dir,
+            create_config=True,
+            environ=environ,
         )
     except ConfigError as error:
         _notice(error.details.get("notices", ()))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-import click
-
-from omniherd.cli.connection import Settings
-from omniherd.cli.flags import command, flag, option
-from omniherd.errors import InputError
+from omniherd.cli.connection import Settings, connected
+from omniherd.cli.flags import Number, command, flag, option
+from omniherd.errors import ContextNotFound, InputError
 
 __all__ = ["emulator", "environment_text", "split_address"]
 
@@ -39,29 +38,45 @@ def environment_text(variables: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
 
-def _seed(source: str | None) -> str | list[bytes] | None:
-    """Return a file's name as it is, else what the server of a context has."""
+def _seed(source: str | None, settings: Settings) -> str | list[bytes] | None:
+    """Return a file's name as it is, else what the server of a context has.
+
+    Raises:
+        InputError: There is neither a file nor a context of that name.
+        OmniError: The server cannot be reached, or refuses.
+    """
     if not source:
         return None
     if Path(source).exists():
         return source
-    from omniherd import Omni
+    from omniherd.credentials import ENDPOINT_VARIABLE, SERVICE_ACCOUNT_VARIABLES
     from omniherd.emulator.fixtures import export
 
-    with Omni.connect(context=source) as omni:
-        return export(omni)
+    # The context was named, so that a key in the environment does not go before it.
+    named = {*SERVICE_ACCOUNT_VARIABLES, ENDPOINT_VARIABLE}
+    settings.context = source
+    try:
+        with connected(
+            settings, checks=False, environ={name: value for name, value in os.environ.items() if name not in named}
+        ) as omni:
+            return export(omni)
+    except ContextNotFound:
+        raise InputError(
+            f"--seed-from {source}: there is no such file, and no context of that name",
+            hint="`omniherd config contexts` lists the contexts",
+        ) from None
 
 
 @command()
 @option("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="loopback address; port 0 picks a free one")
 @option("--ready-file", metavar="FILE", help="write the environment lines there once it serves")
 @flag("--no-fleet", help="start empty")
-@option("--web-port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="JSON gateway and login page")
+@option("--web-port", type=Number(0, 65535), default=0, metavar="PORT", help="JSON gateway and login page")
 @flag("--single-port", help="serve those on the port of --listen, too, as real servers do; slower")
 @flag("--hosted", help="refuse ResourceService as the hosted service does, with HTTP status 405")
-@option("--machines", type=click.IntRange(0), default=0, metavar="N", help="let N machines live, and no still fleet")
-@option("--speed", type=click.FloatRange(0), default=1.0, metavar="X", help="their time: 2 twice as fast, 0 stops")
-@option("--seed", type=int, default=0, metavar="N", help="where their chance comes from, 0 by default")
+@option("--machines", type=Number(0), default=0, metavar="N", help="let N machines live, and no still fleet")
+@option("--speed", type=Number(0, whole=False), default=1.0, metavar="X", help="their time: 2 twice as fast, 0 stops")
+@option("--seed", type=Number(), default=0, metavar="N", help="where their chance comes from, 0 by default")
 @flag("--any-type", help="admit resource types that Omni does not have")
 @option("--data", metavar="FILE", help="keep everything in a file, and go on from it")
 @option("--seed-from", metavar="FILE|CONTEXT", help="start with what a file has, or a copy of a real server's state")
@@ -70,7 +85,7 @@ def emulator(**values: Any) -> None:
     from omniherd._core.files import write_atomic
     from omniherd.emulator import Emulator
 
-    Settings(values)
+    settings = Settings(values)
     host, port = split_address(values["listen"])
     done = threading.Event()
 
@@ -91,7 +106,7 @@ def emulator(**values: Any) -> None:
             web_port=values["web_port"],
             single_port=values["single_port"],
             data=values["data"] or None,
-            seed_from=_seed(values["seed_from"]),
+            seed_from=_seed(values["seed_from"], settings),
         ) as server:
             text = environment_text(server.environment())
             if values["ready_file"]:

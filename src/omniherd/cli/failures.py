@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,10 @@ def describe(error: OmniError) -> str:
 def os_text(error: OSError) -> str:
     """Return what a failed operation on a file is called: `open x: permission denied`."""
     reason = (error.strerror or str(error)).lower()
-    return f"open {error.filename}: {reason}" if error.filename else reason
+    if error.filename:
+        return f"open {error.filename}: {reason}"
+    # Files are written under their names, see `_core.files`.
+    return f"write /dev/stdout: {reason}" if error.errno in {errno.ENOSPC, errno.EBADF} else reason
 
 
 def rpc_text(error: OmniError) -> str:

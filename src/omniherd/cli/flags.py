@@ -13,7 +13,19 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BOOL", "Choice", "Command", "Duration", "Seconds", "command", "flag", "global_flags", "listed", "option"]
+__all__ = [
+    "BOOL",
+    "Choice",
+    "Command",
+    "Duration",
+    "Number",
+    "Seconds",
+    "command",
+    "flag",
+    "global_flags",
+    "listed",
+    "option",
+]
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
@@ -62,6 +74,34 @@ class Duration(click.ParamType[float]):
         if not re.fullmatch(r"(?:[0-9]*\.?[0-9]+[a-zµ]+)+", rest):
             return self.fail(f'time: invalid duration "{text}"', param, ctx)
         return sign * total
+
+
+class Number(click.ParamType[float]):
+    """A number, within bounds.
+
+    Args:
+        low: The least that it may be, None for no least.
+        high: The most.
+        whole: Whether it has no fraction.
+    """
+
+    name = "number"
+
+    def __init__(self, low: int | None = None, high: int | None = None, *, whole: bool = True) -> None:
+        self._low, self._high, self._whole = low, high, whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        try:
+            number = int(value) if self._whole else float(value)
+        except ValueError:
+            reader = "ParseInt" if self._whole else "ParseFloat"
+            return self.fail(f'strconv.{reader}: parsing "{value}": invalid syntax', param, ctx)
+        if self._low is not None and not number >= self._low:
+            return self.fail(f"must be {self._low} or more", param, ctx)
+        if self._high is not None and number > self._high:
+            return self.fail(f"must be {self._high} or less", param, ctx)
+        return number
 
 
 class Choice(click.ParamType[str]):

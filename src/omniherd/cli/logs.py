@@ -11,7 +11,7 @@ import click
 
 from omniherd.cli.connection import Settings, connected
 from omniherd.cli.failures import wrapped
-from omniherd.cli.flags import Choice, command, flag, option
+from omniherd.cli.flags import Choice, Number, command, flag, option
 from omniherd.errors import InputError, NotFound, OmniError
 
 __all__ = ["audit_log", "log_line", "machine_logs"]
@@ -59,7 +59,7 @@ def audit_log(**values: Any) -> None:
 @click.argument("words", nargs=-1, metavar="MACHINE")
 @flag("-f", "--follow", help="go on with new lines until Ctrl-C")
 @option("--log-format", default="raw", metavar="FORMAT", help="raw, omni or dmesg")
-@option("--tail", type=int, default=-1, metavar="COUNT", help="the last lines to begin with, all by default")
+@option("--tail", type=Number(), default=-1, metavar="COUNT", help="the last lines to begin with, all by default")
 def machine_logs(**values: Any) -> None:
     """Print the log of a machine. A name, hostname or address will do in place of the machine's id."""
     settings = Settings(values)

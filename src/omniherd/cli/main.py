@@ -35,15 +35,40 @@ _HELP = frozenset(("-h", "--help", "help"))
 
 def entry() -> None:
     """Run the command line of this process, and exit with its code."""
-    code = run(sys.argv[1:], alone=True)
+    _stand_in()
+    code = 0
     try:
+        code = run(sys.argv[1:], alone=True)
         sys.stdout.flush()
     except BrokenPipeError:
         # How `| head` says that it has read enough.
         code = 0
-    sys.stderr.flush()
+    except KeyboardInterrupt:
+        # While the command was being looked up; later on the command's own end comes first.
+        code = 130
+    except OSError as error:
+        from omniherd.cli.failures import os_text
+        from omniherd.cli.running import say
+
+        # A command that failed by it has said so.
+        code = code or say(os_text(error))
+    try:
+        sys.stderr.flush()
+    except OSError:
+        code = code or 1
     # Everything is closed and written. Taking gRPC's and Python's modules apart would cost a sixth of the whole run.
     os._exit(code)
+
+
+def _stand_in() -> None:
+    """Put something in the place of streams that the caller has closed, so that no connection gets their numbers."""
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stdout is None:
+        # To be read only: results that go nowhere are an error, as with every other program.
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def run(arguments: Sequence[str], *, alone: bool = False) -> int:

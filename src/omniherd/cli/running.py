@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from omniherd.cli.table import Entry
 
-__all__ = ["run_command"]
+__all__ = ["run_command", "say"]
 
 
 def run_command(found: Entry, path: str, words: list[str]) -> int:
@@ -38,15 +39,15 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        return _say(
+        return say(
             f"{error.format_message()} (see '{path} --help')" if _needs_pointer(error) else error.format_message()
         )
     except click.ClickException as error:
-        return _say(error.format_message())
+        return say(error.format_message())
     except OmniError as error:
         from omniherd.cli.failures import describe
 
-        return _say(describe(error))
+        return say(describe(error))
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
@@ -56,9 +57,9 @@ def run_command(found: Entry, path: str, words: list[str]) -> int:
     except OSError as error:
         from omniherd.cli.failures import os_text
 
-        return _say(os_text(error))
+        return say(os_text(error))
     except RecursionError:
-        return _say("the input is nested too deeply")
+        return say("the input is nested too deeply")
     return 0
 
 
@@ -70,10 +71,21 @@ def _needs_pointer(error: click.UsageError) -> bool:
     return error.message.startswith(("unknown command", "unknown flag", "unknown shorthand"))
 
 
-def _say(text: str) -> int:
+def say(text: str) -> int:
+    """Say what went wrong, as far as there is somebody to hear it.
+
+    Args:
+        text: What went wrong.
+
+    Returns:
+        The exit code.
+    """
     from omniherd.cli.output.terminal import harmless
 
-    sys.stdout.flush()
-    # Errors repeat what servers and files say.
-    sys.stderr.write(f"Error: {harmless(text)}\n")
+    # A stream that takes nothing any more (a full disk, a closed one) must not hide the reason.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        # Errors repeat what servers and files say.
+        sys.stderr.write(f"Error: {harmless(text)}\n")
     return 1
