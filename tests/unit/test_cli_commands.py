@@ -281,6 +281,16 @@ def test_maps_with_numbers_for_keys_are_json(shell: Shell) -> None:
     assert all(key.isdigit() for key in phases)
 
 
+def test_labels_that_look_like_no_number_are_json(shell: Shell, server: Emulator) -> None:
+    with Omni.connect(server.endpoint, service_account_key=server.service_account_key) as omni:
+        omni.create(MachineClass("odd", labels={"a": ".nan", "b": "-.inf"}, spec={"match_labels": ["a"]}))
+        code, out, _ = shell("get", "mc", "odd", "-o", "json")
+        assert (code, json.loads(out)["metadata"]["labels"]) == (0, {"a": "NaN", "b": "-Infinity"})
+        code, out, _ = shell("get", "mc", "odd", "-o", "jsonpath={.metadata.labels}")
+        assert (code, json.loads(out)) == (0, {"a": "NaN", "b": "-Infinity"})
+        omni.delete(MachineClass, "odd")
+
+
 def test_ids_are_completed(shell: Shell) -> None:
     assert shell("__complete", "get", "cluster", "p") == (0, "prod\n", "")
     assert shell("__complete", "get", "cluster", "p", OMNI_ENDPOINT="http://127.0.0.1:1") == (0, "", "")

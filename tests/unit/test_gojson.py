@@ -41,10 +41,14 @@ def test_indented():
     assert dumps([1], indent=2) == "[\n  1\n]"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_numbers_that_json_lacks(value):
+@pytest.mark.parametrize(
+    ("value", "text"), [("nan", '"NaN"'), ("inf", '"Infinity"'), ("-inf", '"-Infinity"')], ids=["nan", "inf", "-inf"]
+)
+def test_numbers_that_json_lacks_are_written_as_protobuf_does(value, text):
+    assert dumps([float(value)], indent=None) == f"[{text}]"
+    assert dumps({float(value): 1}, indent=None) == f"{{{text}:1}}"
     with pytest.raises(ValueError, match="not finite"):
-        dumps([value])
+        float_text(float(value))
 
 
 def test_values_that_json_lacks():

@@ -8,6 +8,8 @@ from typing import Any, TypeGuard
 
 __all__ = ["dumps", "escape", "float_text", "time_text"]
 
+# Go gives up at these; protobuf's JSON writes them so.
+_NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
 _ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
 
@@ -16,14 +18,13 @@ def dumps(value: Any, *, indent: int | None = 4) -> str:
 
     Args:
         value: None, booleans, numbers, text, times, lists and mappings of these. Keys that are not text are written as
-            the text of their JSON form.
+            the text of their JSON form, numbers that are not finite as the texts that protobuf has for them.
         indent: Blanks for each level; None for the form without blanks or line breaks.
 
     Returns:
         The JSON text, without a final line break.
 
     Raises:
-        ValueError: A number is not finite; JSON has no text for it.
         TypeError: A value has no JSON form.
 
     Example:
@@ -91,7 +92,7 @@ def _scalar(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        return float_text(value)
+        return _NOT_FINITE.get(str(value)) or float_text(value)
     if isinstance(value, date):
         return f'"{time_text(value)}"'
     if isinstance(value, bytes):
@@ -117,7 +118,7 @@ def float_text(value: float, *, low: int = -6, high: int = 21) -> str:
         ValueError: The number is not finite.
     """
     if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - a NaN is what differs from itself
-        raise ValueError("JSON has no numbers that are not finite")
+        raise ValueError("a number that is not finite has no digits")
     if value == 0:
         return "-0" if str(value).startswith("-") else "0"
     sign = "-" if value < 0 else ""
