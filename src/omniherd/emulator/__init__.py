@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.auth import Keyring
     from omniherd.emulator.faults import Faults
     from omniherd.emulator.fixtures import Snapshot
+    from omniherd.emulator.foreign import ForeignCluster
     from omniherd.emulator.persistence import Journal
     from omniherd.emulator.server import Server
     from omniherd.emulator.simulation import Fleet, Pace
@@ -141,6 +142,7 @@ class Emulator:
         from omniherd.emulator.virtual import Virtual
         from omniherd.emulator.web import Front, Site
 
+        self._foreign: list[ForeignCluster] = []
         self._host = host
         self._tls = bool(tls)
         self._made = tls is True
@@ -272,6 +274,32 @@ class Emulator:
             raise InputError("the emulator has no living machines", hint="give it some: Emulator(machines=8)")
         return self._fleet
 
+    def foreign_cluster(self, name: str = "outside", **options: Any) -> ForeignCluster:
+        """Start a Talos cluster that stands outside, to be imported; it ends with the emulator.
+
+        Its image factory is from then on the one that this Omni names. Its machines join this Omni when they are given
+        a configuration that leads here.
+
+        Args:
+            name: The cluster's name.
+            **options: What `ForeignCluster` takes besides.
+
+        Example:
+            >>> with Emulator(seed_fleet=False) as emulator:
+            ...     emulator.foreign_cluster(workers=2).workers
+            ['192.0.251.2', '192.0.251.3']
+        """
+        from omniherd.emulator.catalog import use_factory
+        from omniherd.emulator.foreign import ForeignCluster
+
+        first = 1 + sum(len(cluster.nodes) for cluster in self._foreign)
+        given: dict[str, Any] = {"first": first, "host": self._host, "clock": self.store.clock, **options}
+        cluster = ForeignCluster(name, **given)
+        cluster.start()
+        self._foreign.append(cluster)
+        use_factory(self.store, cluster.factory_url)
+        return cluster
+
     def answered(self) -> frozenset[str]:
         """Return the paths of the calls that it answers, at least in part; all others end with UNIMPLEMENTED."""
         return self._answered
@@ -399,6 +427,8 @@ class Emulator:
     def close(self) -> None:
         """Stop for good, and close the file that keeps the state; leaving a `with` block does it too."""
         self.stop()
+        for cluster in self._foreign:
+            cluster.stop()
         if self._journal is not None:
             self._journal.close()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from omniherd.emulator.store import Store
 
-__all__ = ["JOIN_TOKEN", "SERVER_VERSION", "add_catalog", "load_catalog"]
+__all__ = ["JOIN_TOKEN", "SERVER_VERSION", "add_catalog", "load_catalog", "use_factory"]
 
 SERVER_VERSION = "v1.9.3"
 """The version of Omni that the emulator says it is."""
@@ -22,6 +22,7 @@ JOIN_TOKEN = "w0mT3kV8yQe5ZrB1uHcN7xLpJ2sGfD9aXoRi6EtKq4M"  # noqa: S105 - a tok
 SIDEROLINK_ADDRESS = "fdae:41e4:649b:9303::1"
 
 _TALOS_VERSIONS = "TalosVersions.omni.sidero.dev"
+_FEATURES = "FeaturesConfigs.omni.sidero.dev"
 
 _OWNERS = {
     "Namespaces.meta.cosi.dev": "meta",
@@ -91,7 +92,7 @@ def _add_settings(store: Store, account: str) -> None:
         {"backend_version": SERVER_VERSION, "instance_name": account, "backend_api_version": 2},
     )
     store.put(
-        "FeaturesConfigs.omni.sidero.dev",
+        _FEATURES,
         "features-config",
         {
             "etcd_backup_settings": {"tick_interval": 60, "min_interval": 3600, "max_interval": 86400},
@@ -131,6 +132,19 @@ def _add_settings(store: Store, account: str) -> None:
         {"configuration_name": "s3", "configuration_error": "not initialized"},
         owner="EtcdBackupOverallStatusController",
     )
+
+
+def use_factory(store: Store, url: str) -> None:
+    """Name another image factory.
+
+    Args:
+        store: The state.
+        url: Where it is.
+    """
+    found = store.get("default", _FEATURES, "features-config")
+    spec = found.decode()
+    spec.image_factory_base_url = url
+    store.modify("default", _FEATURES, found.id, spec=spec.SerializeToString(deterministic=True))
 
 
 def _add_join_token(store: Store) -> None:

@@ -1,6 +1,6 @@
-"""A self-signed certificate for the emulator, made without a cryptography library.
+"""Certificates for the emulator, made without a cryptography library.
 
-It protects nothing: it lets clients practise TLS on a loopback address. Elliptic curve P-256, plain arithmetic.
+They protect nothing: they let clients practise TLS on a loopback address. Elliptic curve P-256, plain arithmetic.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import hashlib
 import ipaddress
 import secrets
 import time
+from dataclasses import dataclass, field
 
-__all__ = ["self_signed"]
+__all__ = ["Authority", "self_signed"]
 
 _P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 _N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -25,10 +26,15 @@ _EC_KEY = "1.2.840.10045.2.1"
 _P256 = "1.2.840.10045.3.1.7"
 _ECDSA_SHA256 = "1.2.840.10045.4.3.2"
 _COMMON_NAME = "2.5.4.3"
+_ORGANIZATION = "2.5.4.10"
 _SUBJECT_NAMES = "2.5.29.17"
 _BASIC_CONSTRAINTS = "2.5.29.19"
+_KEY_USAGE = "2.5.29.15"
+_EXTENDED_USAGE = "2.5.29.37"
+_SERVERS, _CLIENTS = "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"
 
 _DAY = 86_400
+_AUTHORITY_DAYS = 3650
 
 _Point = tuple[int, int]
 
@@ -43,30 +49,102 @@ def self_signed(names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1"), days
     Returns:
         The certificate and its private key, both PEM.
     """
-    private = secrets.randbelow(_N - 1) + 1
-    public = _multiply(private, _G)
+    private = _new_key()
+    name = _name(common_name=names[0])
+    extensions = (_extension(_SUBJECT_NAMES, _alternatives(names)), _authority())
+    return _certificate((name, private), (name, private), extensions, days), _key_pem(private)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """An authority that issues certificates, as clusters have them.
+
+    Attributes:
+        certificate: Its certificate, PEM.
+        key: Its private key, PEM.
+    """
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    _name: bytes = field(repr=False)
+    _private: int = field(repr=False)
+
+    @classmethod
+    def make(cls, organization: str = "", common_name: str = "") -> Authority:
+        """Make a new one, valid for ten years.
+
+        Args:
+            organization: Its organization; empty for none.
+            common_name: Its common name; empty for none.
+        """
+        private = _new_key()
+        name = _name(organization=organization, common_name=common_name)
+        signing = _extension(_KEY_USAGE, _tag(0x03, b"\x02\x84"), critical=True)
+        extensions = (signing, _both_sides(), _authority())
+        return cls(
+            _certificate((name, private), (name, private), extensions, _AUTHORITY_DAYS),
+            _key_pem(private),
+            name,
+            private,
+        )
+
+    def issue(
+        self, names: tuple[str, ...] = (), *, organization: str = "", common_name: str = "", days: int = 365
+    ) -> tuple[bytes, bytes]:
+        """Issue a certificate for servers and clients.
+
+        Args:
+            names: Host names and addresses that it is good for.
+            organization: The organization of its subject: the role, in certificates of Talos' clients.
+            common_name: The common name of its subject.
+            days: How long it is valid, from yesterday on.
+
+        Returns:
+            The certificate and its private key, both PEM.
+        """
+        private = _new_key()
+        name = _name(organization=organization, common_name=common_name)
+        use = _extension(_KEY_USAGE, _tag(0x03, b"\x07\x80"), critical=True)
+        extensions = (use, _both_sides(), *((_extension(_SUBJECT_NAMES, _alternatives(names)),) if names else ()))
+        return _certificate((name, private), (self._name, self._private), extensions, days), _key_pem(private)
+
+
+def _certificate(
+    subject: tuple[bytes, int], issuer: tuple[bytes, int], extensions: tuple[bytes, ...], days: int
+) -> bytes:
+    """Return a certificate; subject and issuer are their names and their private keys."""
     algorithm = _sequence(_oid(_ECDSA_SHA256))
-    name = _sequence(_tag(0x31, _sequence(_oid(_COMMON_NAME), _tag(0x0C, names[0].encode()))))
     now = int(time.time())
-    validity = _sequence(_time(now - _DAY), _time(now + days * _DAY))
     body = _sequence(
         _tag(0xA0, _integer(2)),
         _integer(secrets.randbits(120)),
         algorithm,
-        name,
-        validity,
-        name,
-        _public_key(public),
-        _tag(0xA3, _sequence(_extension(_SUBJECT_NAMES, _alternatives(names)), _authority())),
+        issuer[0],
+        _sequence(_time(now - _DAY), _time(now + days * _DAY)),
+        subject[0],
+        _public_key(_multiply(subject[1], _G)),
+        _tag(0xA3, _sequence(*extensions)),
     )
-    certificate = _sequence(body, algorithm, _bits(_sign(private, body)))
+    return _pem("CERTIFICATE", _sequence(body, algorithm, _bits(_sign(issuer[1], body))))
+
+
+def _new_key() -> int:
+    return secrets.randbelow(_N - 1) + 1
+
+
+def _key_pem(private: int) -> bytes:
     key = _sequence(
         _integer(1),
         _tag(0x04, private.to_bytes(32, "big")),
         _tag(0xA0, _oid(_P256)),
-        _tag(0xA1, _bits(_uncompressed(public))),
+        _tag(0xA1, _bits(_uncompressed(_multiply(private, _G)))),
     )
-    return _pem("CERTIFICATE", certificate), _pem("EC PRIVATE KEY", key)
+    return _pem("EC PRIVATE KEY", key)
+
+
+def _name(*, organization: str = "", common_name: str = "") -> bytes:
+    parts = ((_ORGANIZATION, organization), (_COMMON_NAME, common_name))
+    return _sequence(*(_tag(0x31, _sequence(_oid(kind), _tag(0x0C, text.encode()))) for kind, text in parts if text))
 
 
 # --- the curve ------------------------------------------------------------------------------------------------------
@@ -161,6 +239,10 @@ def _extension(oid: str, content: bytes, *, critical: bool = False) -> bytes:
 
 def _authority() -> bytes:
     return _extension(_BASIC_CONSTRAINTS, _sequence(_tag(0x01, b"\xff")), critical=True)
+
+
+def _both_sides() -> bytes:
+    return _extension(_EXTENDED_USAGE, _sequence(_oid(_SERVERS), _oid(_CLIENTS)))
 
 
 def _alternatives(names: tuple[str, ...]) -> bytes:

@@ -79,6 +79,11 @@ class MachinePlan:
         """Its address in the server's own network."""
         return f"fdae:41e4:649b:9303:c87:a304:3e04:{self.number:x}"
 
+    @property
+    def outside(self) -> str:
+        """Its address in the network that it stands in."""
+        return f"192.0.{2 + self.number // 256}.{self.number % 256}"
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
@@ -317,7 +322,7 @@ def machine_status(machine: MachinePlan, talos: str, cluster: str, *, control_pl
         "network": {
             "hostname": machine.hostname,
             "domainname": "fleet.example",
-            "addresses": [f"192.0.{2 + machine.number // 256}.{machine.number % 256}/24"],
+            "addresses": [f"{machine.outside}/24"],
             "default_gateways": ["192.0.2.254"],
             "network_links": [
                 {
@@ -559,7 +564,7 @@ def _add_cluster_machine(store: Store, cluster: ClusterPlan, machine: MachinePla
         {
             "node_identity": _key(machine, "node").rstrip("="),
             "nodename": machine.hostname,
-            "node_ips": [f"192.0.2.{machine.number}"],
+            "node_ips": [machine.outside],
             "discovery_service_endpoint": "http://[fdae:41e4:649b:9303::1]:8093",
         },
         owner="ClusterMachineIdentityController",

@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from omniherd.emulator.access import Principal
     from omniherd.emulator.auth import Keyring
     from omniherd.emulator.faults import Meeting
-    from omniherd.emulator.talos.proxy import Proxy
 
 __all__ = [
     "MESSAGE_LIMIT",
@@ -36,6 +35,7 @@ __all__ = [
     "Method",
     "Server",
     "StreamMethod",
+    "Talos",
     "UnaryMethod",
 ]
 
@@ -104,12 +104,14 @@ class Incoming:
     Attributes:
         path: The method's path.
         metadata: The metadata, in the order it came.
+        organizations: The organizations of the subject of the client's certificate; empty where none was asked for.
     """
 
     def __init__(self, path: str, metadata: Sequence[tuple[str, str]], keyring: Keyring, bells: WeakSet[Bell]) -> None:
         self.path = path
         self.metadata = metadata
         self._bells = bells
+        self.organizations: tuple[str, ...] = ()
         self._keyring = keyring
         self._principal: Principal | None = None
 
@@ -166,6 +168,22 @@ class Companion(Protocol):
 
 
 Send = Callable[[bytes], Awaitable[None]]
+
+
+class Talos(Protocol):
+    """What takes calls that are for Talos."""
+
+    def takes(self, path: str, runtime: str | None) -> bool:
+        """Tell whether a call is for Talos."""
+        ...
+
+    def check(self, call: Incoming) -> None:
+        """Refuse a call that is not, but names machines that are not there."""
+
+    async def serve(self, call: Incoming, data: bytes, send: Send) -> None:
+        """Answer a call."""
+
+
 UnaryMethod = Callable[[Incoming, Any], Awaitable["Message | bytes"]]
 StreamMethod = Callable[[Incoming, Any, Send], Awaitable[None]]
 Method = UnaryMethod | StreamMethod
@@ -181,6 +199,7 @@ class Server:
         host: A loopback address, or `localhost`.
         port: The port, 0 for a free one.
         certificate: Certificate chain and key, PEM, for TLS; None for plain text.
+        clients: The authority, PEM, whose certificates clients must have; None for clients without certificates.
         faults: The faults that calls meet.
         talos: What takes the calls that are for Talos; None for nothing.
 
@@ -200,10 +219,12 @@ class Server:
         port: int,
         certificate: tuple[bytes, bytes] | None = None,
         *,
+        clients: bytes | None = None,
         faults: Faults | None = None,
-        talos: Proxy | None = None,
+        talos: Talos | None = None,
     ) -> None:
         _check_loopback(host)
+        self._clients = clients
         self.talos = talos
         self._methods = methods
         self._keyring = keyring
@@ -284,7 +305,8 @@ class Server:
             self.port = server.add_insecure_port(address)
         else:
             chain, key = self._certificate
-            self.port = server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)]))
+            credentials = grpc.ssl_server_credentials([(key, chain)], self._clients, self._clients is not None)
+            self.port = server.add_secure_port(address, credentials)
         await server.start()
         try:
             for companion in self.companions:
@@ -309,7 +331,10 @@ class Server:
     def incoming(self, path: str, context: Any) -> Incoming:
         """Return the call of a context."""
         metadata = context.invocation_metadata() or ()
-        return self.call(path, [(str(key), value) for key, value in metadata if isinstance(value, str)])
+        call = self.call(path, [(str(key), value) for key, value in metadata if isinstance(value, str)])
+        if self._clients is not None:
+            call.organizations = _organizations(context.auth_context())
+        return call
 
     def call(self, path: str, metadata: Sequence[tuple[str, str]]) -> Incoming:
         """Return a call with its metadata, by whatever way it came.
@@ -329,6 +354,12 @@ class Server:
     def method(self, path: str) -> Method | None:
         """Return what answers a path."""
         return self._methods.get(path)
+
+
+def _organizations(peer: Mapping[str, Sequence[bytes]]) -> tuple[str, ...]:
+    """Return the organizations of a peer's certificate, out of a subject in the form of RFC 2253."""
+    subject = b"".join(peer.get("x509_subject", ())).decode("utf-8", "replace")
+    return tuple(part[2:] for part in subject.split(",") if part.startswith("O="))
 
 
 def _check_loopback(host: str) -> None:
@@ -426,7 +457,7 @@ def _handler(server: Server) -> Any:
 
         return handlers.stream_stream_rpc_method_handler(serve)
 
-    def through(path: str, talos: Proxy) -> Any:
+    def through(path: str, talos: Talos) -> Any:
         async def serve(requests: Any, context: Any) -> None:
             async def work() -> None:
                 meeting = server.meet(path)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.services.guards import Gate
     from omniherd.emulator.store import Store
 
-__all__ = ["SchematicCalls"]
+__all__ = ["SchematicCalls", "canonical", "schematic_id"]
 
 _MEDIA = "InstallationMedias.omni.sidero.dev"
 _FEATURES = "FeaturesConfigs.omni.sidero.dev"
@@ -83,7 +83,7 @@ class SchematicCalls:
         }
         text = _text(self._overlay(request), customization)
         return message("management.CreateSchematicResponse")(
-            schematic_id=_id(text), schematic_yml=text, grpc_tunnel_enabled=tunnel
+            schematic_id=schematic_id(text), schematic_yml=text, grpc_tunnel_enabled=tunnel
         )
 
     def _overlay(self, request: Any) -> dict[str, Any]:
@@ -105,10 +105,10 @@ class SchematicCalls:
         """Answer CreateSchematicFromRaw."""
         self._gate.require(call, request)
         try:
-            text = _canonical(request.raw_schematic)
+            text = canonical(request.raw_schematic)
         except StateError as error:
             raise StateError("UNKNOWN", f"failed to unmarshal raw schematic: {error.message}") from None
-        return message("management.CreateSchematicResponse")(schematic_id=_id(text))
+        return message("management.CreateSchematicResponse")(schematic_id=schematic_id(text))
 
     async def boot_asset_url(self, call: Incoming, request: Any) -> Any:
         """Answer GetBootAssetURL, which servers have from 1.10 on; the emulated factory wants no credentials."""
@@ -186,7 +186,7 @@ def _parsed(text: str) -> Any:
         raise StateError("UNKNOWN", go_yaml_fault_4(error, text)) from None
 
 
-def _canonical(raw: bytes) -> str:
+def canonical(raw: bytes) -> str:
     """Return a schematic as a factory writes it.
 
     Raises:
@@ -223,5 +223,6 @@ def _text(overlay: Mapping[str, Any], customization: Mapping[str, Any]) -> str:
     return dump(shown, sort=False)
 
 
-def _id(text: str) -> str:
+def schematic_id(text: str) -> str:
+    """Return the id of a schematic, which is the digest of its text as a factory writes it."""
     return hashlib.sha256(text.encode()).hexdigest()

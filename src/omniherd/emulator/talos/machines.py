@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from omniherd.emulator.talos.answers import Answers
 from omniherd.emulator.talos.health import Health
 from omniherd.emulator.talos.machine_api import MachineAPI
 from omniherd.emulator.talos.machine_log import MachineLog
@@ -50,8 +51,6 @@ class Machines:
             self.nodes,
             self.running,
             policies,
-            api=self.api,
-            streams=self.streams,
-            resources=self.resources,
+            answers=Answers(self.running, self.api.unary(), self.streams, self.resources),
             note=lambda call, cluster, machines: audit.talos_access(call, call.path, cluster, machines),
         )

@@ -11,13 +11,13 @@ from omniherd.emulator.records import Event, Stored, length_delimited
 from omniherd.emulator.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from omniherd.emulator.store import Clock
     from omniherd.emulator.talos.nodes import Node, Nodes
     from omniherd.emulator.talos.running import Running
 
-__all__ = ["SENSITIVE", "NodeResources"]
+__all__ = ["SENSITIVE", "NodeResources", "made", "number_field", "text_field"]
 
 SENSITIVE = "MachineConfigs.config.talos.dev"
 """What a Talos shows to its own administrators only."""
@@ -35,18 +35,26 @@ _NAMESPACES = {
     "v1alpha1": "Talos v1alpha1 subsystems glue resources.",
 }
 _PLACES = {
+    "APIServerConfigs.kubernetes.talos.dev": "controlplane",
+    "ControllerManagerConfigs.kubernetes.talos.dev": "controlplane",
+    "ExtensionStatuses.runtime.talos.dev": "runtime",
     "HostnameStatuses.net.talos.dev": "network",
     "Identities.cluster.talos.dev": "cluster",
+    "Infos.cluster.talos.dev": "cluster",
+    "KubeletConfigs.kubernetes.talos.dev": "k8s",
+    "MachineConfigs.config.talos.dev": "config",
     "MachineStatuses.runtime.talos.dev": "runtime",
     "MachineTypes.config.talos.dev": "config",
     "Members.cluster.talos.dev": "cluster",
     "Namespaces.meta.cosi.dev": "meta",
     "NodeAddresses.net.talos.dev": "network",
     "Nodenames.kubernetes.talos.dev": "k8s",
+    "SchedulerConfigs.kubernetes.talos.dev": "controlplane",
     "SystemInformations.hardware.talos.dev": "hardware",
 }
 _MAINTENANCE, _RUNNING_STAGE = 3, 4
 _CONTROL_PLANE, _WORKER = 2, 3
+_LOW, _MORE = 0x7F, 0x80  # of a byte of a number: what it holds, and that another one follows
 
 
 class NodeResources:
@@ -58,9 +66,17 @@ class NodeResources:
         store: The state of Omni.
         nodes: The machines.
         running: What goes on in them.
+        more: Returns what a machine has besides.
     """
 
-    def __init__(self, store: Store, nodes: Nodes, running: Running) -> None:
+    def __init__(
+        self,
+        store: Store,
+        nodes: Nodes,
+        running: Running,
+        more: Callable[[Node], Iterable[Stored]] = lambda _: (),
+    ) -> None:
+        self._more = more
         self._nodes = nodes
         self._running = running
         self._stores: dict[str, Store] = {}
@@ -93,6 +109,18 @@ class NodeResources:
             with self._lock:
                 self._watched[node.id] -= 1
 
+    def outdate(self, machine: str) -> None:
+        """Take note that what a machine has besides has changed.
+
+        Args:
+            machine: Its id.
+        """
+        with self._lock:
+            self._outdated.add(machine)
+            node = self._nodes.node(machine) if self._watched[machine] else None
+            if node is not None:
+                self._refresh(node, self._nodes.members(node.cluster))
+
     def _see(self, event: Event) -> None:
         changed = event.resource
         if changed is None or changed.type not in _SOURCES or not self._stores:
@@ -110,7 +138,8 @@ class NodeResources:
     def _refresh(self, node: Node, members: list[Node]) -> None:
         self._outdated.discard(node.id)
         store = self._stores[node.id]
-        wanted = {(one.namespace, one.type, one.id): one for one in _resources(node, members)}
+        every = (*_resources(node, members), *self._more(node))
+        wanted = {(one.namespace, one.type, one.id): one for one in every}
         with store.lock:
             for namespace, kind in store.kinds():
                 for old in store.list(namespace, kind):
@@ -132,22 +161,22 @@ def _from(node: Node, clock: Clock) -> Clock:
 def _resources(node: Node, members: list[Node]) -> Iterator[Stored]:
     yield from _of_machine(node)
     for namespace, text in sorted(_NAMESPACES.items()):
-        yield _made("Namespaces.meta.cosi.dev", namespace, "meta", {"description": text}, _text(1, text))
+        yield made("Namespaces.meta.cosi.dev", namespace, "meta", {"description": text}, text_field(1, text))
     if not node.cluster:
         return
-    yield _made(
+    yield made(
         "Identities.cluster.talos.dev",
         "local",
         "cluster.NodeIdentityController",
         {"nodeId": node.identity},
-        _text(1, node.identity),
+        text_field(1, node.identity),
     )
-    yield _made(
+    yield made(
         "Nodenames.kubernetes.talos.dev",
         "nodename",
         "k8s.NodenameController",
         {"nodename": node.name, "hostnameVersion": "2", "skipNodeRegistration": False},
-        _text(1, node.name) + _text(2, "2"),
+        text_field(1, node.name) + text_field(2, "2"),
     )
     for member in members:
         yield _member(member)
@@ -155,43 +184,43 @@ def _resources(node: Node, members: list[Node]) -> Iterator[Stored]:
 
 def _of_machine(node: Node) -> Iterator[Stored]:
     stage, number = ("running", _RUNNING_STAGE) if node.cluster else ("maintenance", _MAINTENANCE)
-    yield _made(
+    yield made(
         "MachineStatuses.runtime.talos.dev",
         "machine",
         "runtime.MachineStatusController",
         {"stage": stage, "status": {"ready": True, "unmetConditions": []}},
-        _number(1, number) + length_delimited(2, _number(1, 1)),
+        number_field(1, number) + length_delimited(2, number_field(1, 1)),
     )
     manufacturer, product = "qemu", "Emulated machine"
-    yield _made(
+    yield made(
         "SystemInformations.hardware.talos.dev",
         "systeminformation",
         "",
         {"manufacturer": manufacturer, "productName": product, "uuid": node.id},
-        _text(1, manufacturer) + _text(2, product) + _text(5, node.id),
+        text_field(1, manufacturer) + text_field(2, product) + text_field(5, node.id),
     )
     hostname = node.status.network.hostname or node.name
-    yield _made(
+    yield made(
         "HostnameStatuses.net.talos.dev",
         "hostname",
         "network.HostnameSpecController",
         {"hostname": hostname, "domainname": node.status.network.domainname},
-        _text(1, hostname) + _text(2, node.status.network.domainname),
+        text_field(1, hostname) + text_field(2, node.status.network.domainname),
     )
     kind, type_number = ("controlplane", _CONTROL_PLANE) if node.control_plane else ("worker", _WORKER)
     if node.cluster:
-        yield _made(
+        yield made(
             "MachineTypes.config.talos.dev",
             "machine-type",
             "config.MachineTypeController",
             kind,
-            _number(1, type_number),
+            number_field(1, type_number),
         )
     outside = [*node.status.network.addresses]
     inside = f"{node.address}/64" if ":" in node.address else f"{node.address}/32"
     every = sorted(outside) if inside in outside or not node.address else [*sorted(outside), inside]
     for id_, addresses in (("current", every), ("current-no-k8s", every), ("default", every[-1:])):
-        yield _made(
+        yield made(
             "NodeAddresses.net.talos.dev",
             id_,
             "network.NodeAddressController",
@@ -204,7 +233,7 @@ def _member(node: Node) -> Stored:
     kind, number = ("controlplane", _CONTROL_PLANE) if node.control_plane else ("worker", _WORKER)
     system = f"Talos ({node.version})"
     address = ipaddress.ip_address(node.address_in_cluster)
-    return _made(
+    return made(
         "Members.cluster.talos.dev",
         node.name,
         "cluster.MemberController",
@@ -215,29 +244,46 @@ def _member(node: Node) -> Stored:
             "nodeId": node.identity,
             "operatingSystem": system,
         },
-        _text(1, node.identity)
+        text_field(1, node.identity)
         + length_delimited(2, length_delimited(1, address.packed))
-        + _text(3, node.name)
-        + _number(4, number)
-        + _text(5, system),
+        + text_field(3, node.name)
+        + number_field(4, number)
+        + text_field(5, system),
     )
 
 
-def _made(kind: str, id_: str, owner: str, shown: Any, spec: bytes) -> Stored:
+def made(kind: str, id_: str, owner: str, shown: Any, spec: bytes) -> Stored:
+    """Return a resource of Talos.
+
+    Args:
+        kind: Its type.
+        id_: Its id.
+        owner: Its owner, empty for none.
+        shown: Its spec as it is shown.
+        spec: The same, encoded.
+    """
     from omniherd.yamlform.emit import dump
 
-    text = f"{shown}\n" if isinstance(shown, str) else dump(shown, sort=False)
-    return Stored(_PLACES[kind], kind, id_, owner=owner, spec=spec, yaml=text)
+    plain = isinstance(shown, str) and "\n" not in shown
+    return Stored(
+        _PLACES[kind], kind, id_, owner=owner, spec=spec, yaml=f"{shown}\n" if plain else dump(shown, sort=False)
+    )
 
 
-def _text(field: int, value: str) -> bytes:
+def text_field(field: int, value: str) -> bytes:
+    """Return a field of text, encoded; nothing for an empty one."""
     return length_delimited(field, value.encode()) if value else b""
 
 
-def _number(field: int, value: int) -> bytes:
-    return bytes((field << 3, value)) if value else b""
+def number_field(field: int, value: int) -> bytes:
+    """Return a field of a number, encoded; nothing for zero."""
+    groups = bytearray()
+    while value > _LOW:
+        groups.append(value & _LOW | _MORE)
+        value >>= 7
+    return bytes((field << 3, *groups, value)) if groups or value else b""
 
 
 def _prefix(text: str) -> bytes:
     network = ipaddress.ip_interface(text)
-    return length_delimited(1, network.ip.packed) + _number(2, network.network.prefixlen)
+    return length_delimited(1, network.ip.packed) + number_field(2, network.network.prefixlen)

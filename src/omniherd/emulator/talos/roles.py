@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from omniherd.emulator.talos.nodes import Node
 
-__all__ = ["ADMIN", "check_role", "closed_to_all", "least_role", "role_at_talos"]
+__all__ = ["ADMIN", "RANKS", "check_role", "closed_to_all", "least_role", "role_at_talos"]
 
 READER, OPERATOR, ADMIN = "os:reader", "os:operator", "os:admin"
-_RANKS = (READER, OPERATOR, ADMIN)
+RANKS = (READER, OPERATOR, ADMIN)
 _MACHINE = "/machine.MachineService/"
 _READING = (
     "/cluster.ClusterService/HealthCheck",
@@ -138,7 +138,7 @@ def check_role(path: str, role: str) -> None:
     Raises:
         StateError: `PERMISSION_DENIED`, in Talos' words.
     """
-    if _RANKS.index(role) < _RANKS.index(least_role(path)):
+    if RANKS.index(role) < RANKS.index(least_role(path)):
         raise StateError("PERMISSION_DENIED", "not authorized")
 
 
