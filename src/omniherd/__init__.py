@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omniherd._async.controller import AsyncController as AsyncController
     from omniherd._async.controller import AsyncRun as AsyncRun
     from omniherd._async.login import AsyncLogin as AsyncLogin
+    from omniherd._async.talos_client import AsyncTalosClient as AsyncTalosClient
     from omniherd._async.watch import AsyncWatch as AsyncWatch
     from omniherd._core.controller import controller as controller
     from omniherd._core.deleting import DeleteResult as DeleteResult
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from omniherd._sync.controller import Controller as Controller
     from omniherd._sync.controller import Run as Run
     from omniherd._sync.login import Login as Login
+    from omniherd._sync.talos_client import TalosClient as TalosClient
     from omniherd._sync.watch import Watch as Watch
     from omniherd.errors import OmniError as OmniError
     from omniherd.resource import Metadata as Metadata
@@ -56,6 +58,7 @@ _HOMES = {
     "AsyncOmni": "omniherd._async.client",
     "AsyncRun": "omniherd._async.controller",
     "AsyncStream": "omniherd._async.client",
+    "AsyncTalosClient": "omniherd._async.talos_client",
     "AsyncWatch": "omniherd._async.watch",
     "Cache": "omniherd._sync.cache",
     "Controller": "omniherd._sync.controller",
@@ -73,6 +76,7 @@ _HOMES = {
     "Run": "omniherd._sync.controller",
     "Selector": "omniherd.selectors",
     "Stream": "omniherd._sync.client",
+    "TalosClient": "omniherd._sync.talos_client",
     "Watch": "omniherd._sync.watch",
     "controller": "omniherd._core.controller",
     "label": "omniherd.selectors",
@@ -87,6 +91,7 @@ __all__ = [
     "AsyncOmni",
     "AsyncRun",
     "AsyncStream",
+    "AsyncTalosClient",
     "AsyncWatch",
     "Cache",
     "Controller",
@@ -104,6 +109,7 @@ __all__ = [
     "Run",
     "Selector",
     "Stream",
+    "TalosClient",
     "Watch",
     "__version__",
     "controller",

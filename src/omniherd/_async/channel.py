@@ -13,12 +13,13 @@ from omniherd._backend.options import MAX_REQUEST, gunzip
 from omniherd._backend.tls import TLS, trust
 from omniherd._core.retry import RetryPolicy
 from omniherd._core.slots import Slots
-from omniherd.errors import Canceled, ForkError, OmniError, ResourceExhausted
+from omniherd.errors import Canceled, ForkError, OmniError, ResourceExhausted, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from omniherd._backend.tls import Trust
+    from omniherd._backend.tunnel import Tunnel
     from omniherd.credentials import Endpoint
     from omniherd.errors import APIError
     from omniherd.signing import CallSigner, Signer
@@ -98,6 +99,7 @@ class AsyncChannel:
         timeout: Seconds that a call may take where it does not say so itself; None for no bound.
         retry: When failed calls are repeated.
         clock: Unix seconds; signatures bear them.
+        dig: Makes a tunnel that every connection goes through, instead of one to the endpoint itself.
 
     Attributes:
         tls: How certificates are judged, those of an image factory too.
@@ -113,6 +115,7 @@ class AsyncChannel:
         timeout: float | None = 30.0,
         retry: RetryPolicy | None = None,
         clock: Callable[[], float] = time.time,
+        dig: Callable[[], Tunnel] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
@@ -125,6 +128,8 @@ class AsyncChannel:
         self._slots = Slots()
         self._connections: list[backend.Connection] = []
         self._trust: Trust | None = None
+        self._dig = dig
+        self._tunnel: Tunnel | None = None
         self._streams: set[AsyncMessages] = set()
         # Re-entrant: a forgotten watch is closed by the garbage collector, which may run while this thread holds it.
         self._lock = threading.RLock()
@@ -227,6 +232,7 @@ class AsyncChannel:
             self._closed = True
             streams, self._streams = self._streams, set()
             connections, self._connections = self._connections, []
+            tunnel, self._tunnel = self._tunnel, None
         if os.getpid() != self._pid:
             return
         for messages in streams:
@@ -235,6 +241,8 @@ class AsyncChannel:
             await messages.close()
         for connection in connections:
             await connection.close()
+        if tunnel is not None:
+            await backend.in_thread(tunnel.close)
 
     @property
     def closed(self) -> bool:
@@ -274,6 +282,8 @@ class AsyncChannel:
         connections = self._connections
         if number < len(connections):
             return connections[number]
+        if self._dig is not None:
+            return await self._through(self._dig, number)
         if self._trust is None and self.endpoint.tls:
             bound = 10.0 if self.timeout is None else self.timeout
             self._trust = await backend.in_thread(lambda: trust(self.endpoint, self.tls, bound))
@@ -292,12 +302,36 @@ class AsyncChannel:
                 )
             return self._connections[number]
 
+    async def _through(self, dig: Callable[[], Tunnel], number: int) -> backend.Connection:
+        def ready() -> str:
+            with self._lock:
+                if self._closed:
+                    raise OmniError("this client is closed")
+                if self._tunnel is None:
+                    self._tunnel = dig()
+                return self._tunnel.target
+
+        target = await backend.in_thread(ready)
+        with self._lock:
+            while len(self._connections) <= number:
+                self._connections.append(backend.Connection(target, tls=False, roots=None, name=None, gzip=self._gzip))
+            return self._connections[number]
+
     def translate(self, error: Any, resource: str | None) -> APIError:
         """Return the error of ours for one of gRPC's."""
         from omniherd._core.status import error_from_status
 
         code, text = error.code(), error.details()
         name = "UNKNOWN" if code is None else code.name
+        if name == "UNAVAILABLE" and self._tunnel is not None and self._tunnel.failure is not None:
+            return Unavailable(
+                f"cannot reach the Talos API: {self._tunnel.failure}",
+                code=name,
+                resource=resource,
+                details={"text": text or "", "sent": False},
+                retryable=True,
+                hint="check the talosconfig's endpoints and that they can be reached from here",
+            )
         return error_from_status(name, text or "", resource=resource, endpoint=self.endpoint.url)
 
     def ended(self, messages: AsyncMessages, slot: int) -> None:

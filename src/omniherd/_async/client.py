@@ -284,8 +284,9 @@ class AsyncOmni(AsyncDeleting):
             >>> [reply] = await omni.talos("lab", nodes="worker-1").version()
         """
         from omniherd._async.talos_api import AsyncTalos
+        from omniherd._async.talos_routes import AsyncOmniRoute
 
-        return AsyncTalos(self, cluster, nodes, labels)
+        return AsyncTalos(AsyncOmniRoute(self, cluster, nodes, labels))
 
     # --- any other method -----------------------------------------------------------------------------------------
 

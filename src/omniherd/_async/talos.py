@@ -1,4 +1,4 @@
-"""Talos's own API through Omni, with machines addressed by id, name or label."""
+"""Talos's own API: any method, and its resources, on some machines."""
 # ruff: noqa: A002, ASYNC109 - `id` is the field's name for it; a timeout here is a gRPC deadline too
 
 from __future__ import annotations
@@ -6,25 +6,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniherd._async.channel import DEFAULT, Timeout
-from omniherd._async.machines import AsyncMachines
 from omniherd._async.service import AsyncAnswers
 from omniherd._async.stream import AsyncStream, decoder
 from omniherd._backend import aio as backend
-from omniherd._core.nodes import is_machine_id, node_names, pick
-from omniherd._core.talos import Plan, explain, method_path, plans, replies_of, reply_of, sorts_by_node
-from omniherd.errors import APIError, InputError, NotFound, WatchError
+from omniherd._core.talos import explain, method_path, replies_of, reply_of, sorts_by_node
+from omniherd.errors import APIError, InputError, WatchError
 from omniherd.services import NodeReply, TalosChange
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from google.protobuf.message import Message
 
     from omniherd._async.channel import AsyncMessages
-    from omniherd._async.client import AsyncOmni
-    from omniherd._core.nodes import Node
-    from omniherd._core.requests import Labels
+    from omniherd._async.talos_routes import AsyncRoute
+    from omniherd._core.talos import Plan
     from omniherd.resource import Resource
 
 __all__ = ["AsyncTalosCalls"]
@@ -41,21 +38,17 @@ class AsyncTalosCalls:
     """Any method of Talos's API, and its resources.
 
     Args:
-        omni: The client.
-        cluster: The cluster.
-        nodes: Machines by id, name or address.
-        labels: Machines by a selector on their MachineStatuses' labels.
+        route: The way to the machines.
+
+    Attributes:
+        cluster: The cluster, where it was given.
+        nodes: The machines that were named.
     """
 
-    def __init__(self, omni: AsyncOmni, cluster: str | None, nodes: str | Iterable[str], labels: Labels = None) -> None:
-        self._omni = omni
-        self.cluster = cluster
-        self.nodes = node_names(nodes)
-        self._labels = labels
-        if self.nodes and labels is not None:
-            raise InputError("choose machines by name or by label, not by both")
-        if not cluster and not self.nodes and labels is None:
-            raise InputError("name a cluster or a machine", hint="omni.talos('lab') or omni.talos(nodes='machine')")
+    def __init__(self, route: AsyncRoute) -> None:
+        self._route = route
+        self.cluster = route.cluster
+        self.nodes = route.nodes
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} cluster={self.cluster!r} nodes={self.nodes!r}>"
@@ -95,17 +88,17 @@ class AsyncTalosCalls:
         path = method_path(method)
         encoded = _encoded(path, request)
         decode = decoder(path, stream=False)
-        wanted = await self._plans(together=sorts_by_node(path))
-        endpoint = self._omni.connection.endpoint.url
+        wanted = await self._route.plans(together=sorts_by_node(path))
+        endpoint = self._route.channel.endpoint.url
         alone = len(wanted) == 1
 
         async def run(plan: Plan) -> builtins.list[NodeReply[Any]]:
             try:
-                data = await self._omni.channel.unary(
+                data = await self._route.channel.unary(
                     path, encoded, metadata=plan.metadata, timeout=timeout, safe=safe, resource=_about(plan)
                 )
             except APIError as error:
-                explained = explain(error)
+                explained = explain(error, plan.by)
                 if alone:
                     raise explained from error.__cause__
                 return [NodeReply(name, None, explained) for name, _ in plan.asked]
@@ -142,23 +135,25 @@ class AsyncTalosCalls:
         path = method_path(method)
         encoded = _encoded(path, request)
         decode = decoder(path, stream=True)
-        endpoint = self._omni.connection.endpoint.url
+        endpoint = self._route.channel.endpoint.url
         chosen: builtins.list[Plan] = []
 
         async def start() -> AsyncMessages:
-            wanted = await self._plans(together=sorts_by_node(path))
+            wanted = await self._route.plans(together=sorts_by_node(path))
             if len(wanted) != 1:
                 raise InputError(
                     "one stream comes from one machine, or from several of one cluster",
                     hint="open a stream for each cluster, and for each machine in maintenance mode",
                 )
             chosen.extend(wanted)
-            return await self._omni.channel.open(
+            return await self._route.channel.open(
                 path, encoded, metadata=wanted[0].metadata, timeout=timeout, resource=_about(wanted[0])
             )
 
         return AsyncAnswers(
-            AsyncStream(start, decode), lambda message: reply_of(chosen[0], message, endpoint, convert), explain
+            AsyncStream(start, decode),
+            lambda message: reply_of(chosen[0], message, endpoint, convert),
+            lambda error: explain(error, _by(chosen)),
         )
 
     # --- Talos's resources --------------------------------------------------------------------------------------
@@ -185,11 +180,14 @@ class AsyncTalosCalls:
 
         cls, plan = resource_class(_full(type)), await self._one()
         request = cosi_resource.GetRequest(namespace=namespace, type=type, id=id)
+        path = _STATE + "Get"
         try:
-            answer = await self._omni.call(_STATE + "Get", request, metadata=plan.metadata, timeout=timeout, safe=True)
+            data = await self._route.channel.unary(
+                path, request.SerializeToString(), metadata=plan.metadata, timeout=timeout, safe=True
+            )
         except APIError as error:
-            raise explain(error) from error.__cause__
-        return cls.from_proto(answer.resource)
+            raise explain(error, plan.by) from error.__cause__
+        return cls.from_proto(decoder(path, stream=False)(data).resource)
 
     async def list(self, type: str, *, namespace: str, timeout: float | None = 60.0) -> builtins.list[Resource[Any]]:
         """Return a machine's own resources of a type. A type that Talos does not know has none.
@@ -212,8 +210,14 @@ class AsyncTalosCalls:
 
         cls, plan = resource_class(_full(type)), await self._one()
         request = cosi_resource.ListRequest(namespace=namespace, type=type)
-        answers = self._omni.stream(_STATE + "List", request, metadata=plan.metadata, timeout=timeout)
-        explained: AsyncAnswers[Any] = AsyncAnswers(answers, lambda answer: answer, explain)
+        path, encoded = _STATE + "List", request.SerializeToString()
+        answers = AsyncStream(
+            lambda: self._route.channel.open(path, encoded, metadata=plan.metadata, timeout=timeout),
+            decoder(path, stream=True),
+        )
+        explained: AsyncAnswers[Any] = AsyncAnswers(
+            answers, lambda answer: answer, lambda error: explain(error, plan.by)
+        )
         return [cls.from_proto(answer.resource) async for answer in explained]
 
     def watch(
@@ -240,10 +244,12 @@ class AsyncTalosCalls:
         if id is not None:
             request.id = id
         encoded = request.SerializeToString()
+        chosen: builtins.list[Plan] = []
 
         async def start() -> AsyncMessages:
             plan = await self._one()
-            return await self._omni.channel.open(_STATE + "Watch", encoded, metadata=plan.metadata, timeout=timeout)
+            chosen.append(plan)
+            return await self._route.channel.open(_STATE + "Watch", encoded, metadata=plan.metadata, timeout=timeout)
 
         # A message may hold several events, or none: the first only says that the watch stands.
         def changes(answer: Any) -> builtins.list[TalosChange]:
@@ -256,38 +262,16 @@ class AsyncTalosCalls:
                     found.append(TalosChange(kind, cls.from_proto(event.resource)))
             return found
 
-        return _AsyncChanges(AsyncStream(start, decoder(_STATE + "Watch", stream=True)), changes)
+        return _AsyncChanges(AsyncStream(start, decoder(_STATE + "Watch", stream=True)), changes, chosen)
 
     # --- parts --------------------------------------------------------------------------------------------------
 
     async def _one(self) -> Plan:
         # Omni does not pass State calls on to several machines at once.
-        found = await self._plans(together=False)
+        found = await self._route.plans(together=False)
         if len(found) != 1:
             raise InputError("a machine's own resources can be read from one machine at a time")
         return found[0]
-
-    async def _plans(self, *, together: bool) -> builtins.list[Plan]:
-        return plans(self.cluster, await self._asked(), together=together)
-
-    async def _asked(self) -> builtins.list[tuple[str, Node | None]]:
-        if self._labels is not None:
-            found = await AsyncMachines(self._omni).known(cluster=self.cluster, labels=self._labels)
-            if not found:
-                raise NotFound("no machine matches the selector")
-            return [(node.id, node) for node in found]
-        # One id needs no looking up: the server takes it, wherever the machine is.
-        if not self.nodes or (len(self.nodes) == 1 and is_machine_id(self.nodes[0])):
-            return [(name, None) for name in self.nodes]
-        known = await AsyncMachines(self._omni).known(cluster=self.cluster)
-        asked: builtins.list[tuple[str, Node | None]] = []
-        for name in self.nodes:
-            try:
-                asked.append((name, pick(name, known, cluster=self.cluster)))
-            except NotFound:
-                # The server may know it by a name that no resource shows; it is the one to say no.
-                asked.append((name, None))
-        return asked
 
     def _order(self, wanted: builtins.list[Plan]) -> builtins.list[tuple[str, Any]]:
         if self.nodes:
@@ -298,8 +282,13 @@ class AsyncTalosCalls:
 class _AsyncChanges(AsyncAnswers[TalosChange]):
     """The changes in the messages of a watch."""
 
-    def __init__(self, stream: AsyncStream, split: Callable[[Any], builtins.list[TalosChange]]) -> None:
-        super().__init__(stream, lambda _: None, explain)
+    def __init__(
+        self,
+        stream: AsyncStream,
+        split: Callable[[Any], builtins.list[TalosChange]],
+        chosen: builtins.list[Plan],
+    ) -> None:
+        super().__init__(stream, lambda _: None, lambda error: explain(error, _by(chosen)))
         self._split = split
         self._left: builtins.list[TalosChange] = []
 
@@ -307,6 +296,11 @@ class _AsyncChanges(AsyncAnswers[TalosChange]):
         while not self._left:
             self._left = self._split(await self._next())
         return self._left.pop(0)
+
+
+def _by(chosen: list[Plan]) -> str:
+    # Nothing is chosen yet where choosing itself failed: that was Omni, asked for names.
+    return chosen[0].by if chosen else "Omni"
 
 
 def _full(type_name: str) -> str:

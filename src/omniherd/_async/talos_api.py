@@ -1,4 +1,4 @@
-"""`omni.talos(...)`: the calls to Talos machines that people make most, by name."""
+"""The calls to Talos machines that people make most, by name."""
 # ruff: noqa: ASYNC109 - a timeout here is a gRPC deadline
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["AsyncTalos"]
 
 
 class AsyncTalos(AsyncTalosCalls):
-    """Talos machines; made by `omni.talos(...)`.
+    """Talos machines; made by `omni.talos(...)`, and by `AsyncTalosClient.talos(...)` without Omni.
 
     With one machine, or only a cluster, a failure is raised. With several, each machine's failure is in its reply.
     What has no method here is a `call("Method", request)` or a `stream("Method", request)`.

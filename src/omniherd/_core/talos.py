@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from omniherd._core.nodes import with_address
 from omniherd._core.status import CODES, error_from_status
-from omniherd.errors import InputError, NotFound, Unavailable
+from omniherd.errors import ConfigError, InputError, NotFound, Unavailable
 from omniherd.services import NodeReply
 
 if TYPE_CHECKING:
@@ -22,13 +23,27 @@ if TYPE_CHECKING:
     from omniherd._core.nodes import Node
     from omniherd.errors import APIError
 
-__all__ = ["PACKAGES", "Plan", "explain", "method_path", "plans", "replies_of", "reply_of", "sorts_by_node"]
+__all__ = [
+    "PACKAGES",
+    "Plan",
+    "api_address",
+    "direct_plans",
+    "explain",
+    "method_path",
+    "plans",
+    "replies_of",
+    "reply_of",
+    "sorts_by_node",
+]
 
 PACKAGES = ("machine", "storage", "time", "inspect", "cluster")
 """The packages of Talos's API that Omni passes on."""
 
 _NO_ENDPOINT = re.compile(r'cluster ".*" endpoint not found')
-# 50000 is the port of Talos's API.
+_PORT = 50000
+"""The port of Talos's API."""
+_BY = "the endpoint"
+
 _DIAL = re.compile(r"error while dialing: dial tcp \S+:50000|i/o timeout", re.IGNORECASE)
 _ERROR = re.compile(r"rpc error: code = (?P<code>\w+) desc = (?P<text>.*)", re.DOTALL)
 
@@ -42,11 +57,13 @@ class Plan(NamedTuple):
         metadata: The metadata.
         asked: The machines as the caller named them, with what is known of each; nobody where the server chooses.
         several: Whether the machines answer side by side, each naming itself.
+        by: Who passes the call on.
     """
 
     metadata: list[tuple[str, str]]
     asked: list[Asked]
     several: bool
+    by: str = "Omni"
 
 
 def method_path(method: str) -> str:
@@ -120,6 +137,43 @@ def plans(cluster: str | None, asked: Sequence[Asked], *, together: bool) -> lis
     return made
 
 
+def direct_plans(nodes: Sequence[str], *, together: bool) -> list[Plan]:
+    """Return the calls that reach some nodes of the cluster whose API is spoken with directly.
+
+    Args:
+        nodes: The nodes' addresses; none for the one that is connected to.
+        together: Whether the method can be asked of several at once.
+    """
+    if not nodes:
+        return [Plan([], [], several=False, by=_BY)]
+    if together and len(nodes) > 1:
+        return [Plan([("nodes", node) for node in nodes], [(node, None) for node in nodes], several=True, by=_BY)]
+    return [Plan([("node", node)], [(node, None)], several=False, by=_BY) for node in nodes]
+
+
+def api_address(endpoint: str) -> tuple[str, int]:
+    """Return the host and port of an endpoint of a talosconfig: `10.0.0.2`, `cp:50001`, `[fd00::2]:50000` or a URL.
+
+    Raises:
+        ConfigError: It is none.
+
+    Example:
+        >>> api_address("10.0.0.2")
+        ('10.0.0.2', 50000)
+    """
+    address = endpoint if "://" in endpoint else f"//{endpoint}"
+    if endpoint.count(":") > 1 and "[" not in endpoint and "://" not in endpoint:
+        address = f"//[{endpoint}]"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or not host.isprintable() or " " in host:
+        raise ConfigError(f"{endpoint!r} is no endpoint", hint="write it as 10.0.0.2, or with its port: 10.0.0.2:50000")
+    return host, _PORT if port is None else port
+
+
 def _address(name: str, node: Node | None) -> str:
     return name if node is None else node.id
 
@@ -148,12 +202,17 @@ def reply_of(plan: Plan, message: Any, endpoint: str, convert: Callable[[Any], A
         if head.hostname and plan.several:
             name = with_address(head.hostname, plan.asked)
         if head.error or head.status.code:
-            return NodeReply(name, None, _error(head, endpoint))
+            return NodeReply(name, None, _error(head, endpoint, plan.by))
     return NodeReply(name, message if convert is None else convert(message))
 
 
-def explain(error: APIError) -> APIError:
-    """Return a failed call's error as it is meant: that a machine cannot be reached is not the way to Omni breaking."""
+def explain(error: APIError, by: str = "Omni") -> APIError:
+    """Return a failed call's error as it is meant: that a machine cannot be reached is not the way to Omni breaking.
+
+    Args:
+        error: The error.
+        by: Who passes calls on to machines.
+    """
     text = str(error.details.get("text", ""))
     if not isinstance(error, Unavailable) or not text:
         return error
@@ -163,7 +222,7 @@ def explain(error: APIError) -> APIError:
         )
     if _DIAL.search(text):
         return Unavailable(
-            f"Omni cannot reach the machine: {text}",
+            f"{by} cannot reach the machine: {text}",
             resource=error.resource,
             details={"text": text},
             retryable=True,
@@ -172,14 +231,14 @@ def explain(error: APIError) -> APIError:
     return error
 
 
-def _error(head: Any, endpoint: str) -> APIError:
+def _error(head: Any, endpoint: str, by: str) -> APIError:
     number = int(head.status.code)
     text = str(head.status.message)
     if number:
         name = CODES[number] if 0 < number < len(CODES) else "UNKNOWN"
-        return explain(error_from_status(name, text or head.error, endpoint=endpoint))
+        return explain(error_from_status(name, text or head.error, endpoint=endpoint), by)
     if parts := _ERROR.fullmatch(head.error):
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", parts["code"]).upper()
         name = "CANCELLED" if name == "CANCELED" else name
-        return explain(error_from_status(name, parts["text"], endpoint=endpoint))
+        return explain(error_from_status(name, parts["text"], endpoint=endpoint), by)
     return error_from_status("UNKNOWN", head.error, endpoint=endpoint)

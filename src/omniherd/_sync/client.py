@@ -282,8 +282,9 @@ class Omni(Deleting):
             >>> [reply] = omni.talos("lab", nodes="worker-1").version()
         """
         from omniherd._sync.talos_api import Talos
+        from omniherd._sync.talos_routes import OmniRoute
 
-        return Talos(self, cluster, nodes, labels)
+        return Talos(OmniRoute(self, cluster, nodes, labels))
 
     # --- any other method -----------------------------------------------------------------------------------------
 
