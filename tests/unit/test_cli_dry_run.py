@@ -208,7 +208,7 @@ def test_what_changes_something_is_known_for_every_method() -> None:
             ["user", "create", "new@example.com", "--role", "Reader"],
             "Calling ManagementService/CreateUser\n\n    email:",
         ),
-        (["machine", "shutdown", "fra-worker-1"], "Calling ManagementService/MachinePowerOff\n"),
+        (["machine", "shutdown", "fra-worker-1"], "Calling ManagementService/MachinePowerOff\n\n    machine_id: "),
         (["label", "cluster", "prod", "tier=1"], "+         tier: 1\n"),
         (["annotate", "cluster", "prod", "note=x"], "+         note: x\n"),
         (["delete", "mc", "gpu"], "-         - gpu = true\n"),

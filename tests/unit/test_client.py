@@ -78,6 +78,30 @@ def test_delete_many_refuses_an_empty_selector(omni):
             omni.delete_many(MachineClass, labels=empty)
 
 
+def test_ids_are_as_long_as_the_servers_errors_can_bear(omni):
+    with pytest.raises(NotFound):
+        omni.get(Cluster, "é" * 2048)
+    for longer in ("é" * 2048 + "x", "x" * 4097):
+        with pytest.raises(InputError, match="longer than 4096 bytes"):
+            omni.get(Cluster, longer)
+
+
+def test_the_server_ends_a_resource_within_the_time_that_is_left(omni, monkeypatch):
+    seen = []
+    ending = type(omni)._end
+
+    def end(self, method, *arguments, timeout, **options):
+        seen.append((method, timeout))
+        return ending(self, method, *arguments, timeout=timeout, **options)
+
+    monkeypatch.setattr(type(omni), "_end", end)
+    omni.create(MachineClass("ended", spec={"match_labels": ["a = b"]}))
+    omni.teardown_and_destroy(MachineClass, "ended", timeout=20)
+    assert [method for method, _ in seen] == ["Teardown", "TeardownAndDestroy"]
+    assert 0 < seen[1][1] <= seen[0][1] == 20
+    assert omni.list(MachineClass, id_regexp="^ended$") == []
+
+
 def test_sorting_by_attribute_paths_puts_what_has_no_value_last():
     old, new, unset = (MachineClass(name, labels={"rank": name}) for name in ("old", "new", "unset"))
     old.metadata.proto.created.seconds = 100

@@ -8,8 +8,10 @@ from omniherd.emulator import Emulator
 from omniherd.emulator.eula import EULA
 from omniherd.emulator.globs import BadPattern, glob_matches
 from omniherd.emulator.gotext import limited, limited_list, quote, quote_all
+from omniherd.emulator.machine_set_rules import _is_local
 from omniherd.emulator.policies import evaluate
-from omniherd.errors import FailedPrecondition, OmniError
+from omniherd.errors import FailedPrecondition, InvalidArgument, OmniError
+from omniherd.resources import InfraProvider
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,37 @@ def test_limits_count_bytes():
     assert limited("x", "é" * 2, 3) == "x is too long: 4 bytes (max 3)"
     assert limited_list("x", ["a", "\u0085"], 2, 9) == "x[1] contains a control character"
     assert limited_list("x", ["a"] * 3, 2, 9) == "x has too many entries: 3 (max 2)"
+
+
+@pytest.mark.parametrize(
+    ("path", "local"),
+    [
+        ("a", True),
+        ("./a", True),
+        ("a/../b", True),
+        ("a//b", True),
+        ("/a", False),
+        ("../a", False),
+        ("a/../../b", False),
+    ],
+)
+def test_paths_that_stay_below_where_they_start(path, local):
+    assert _is_local(path) is local
+
+
+def test_a_provider_stays_while_machines_of_its_own_run():
+    with Emulator() as emulator, emulator.connect() as omni:
+        machine, other = (one for one in omni.list("machines")[:2])
+        for provider in ("lab", "idle"):
+            omni.create(InfraProvider(provider))
+        labels = {**machine.labels, "omni.sidero.dev/infra-provider-id": "lab"}
+        emulator.store.modify("default", machine.type, machine.id, labels=labels)
+        omni.teardown(InfraProvider, "idle")
+        with pytest.raises(InvalidArgument, match=rf"there are 1 running machines managed by it: \[{machine.id}\]"):
+            omni.teardown(InfraProvider, "lab")
+        emulator.store.modify("default", machine.type, machine.id, phase="tearingDown")
+        omni.teardown(InfraProvider, "lab")
+        assert other.phase == "running"
 
 
 def test_the_highest_rule_of_a_policy_wins_and_groups_add_up():

@@ -156,6 +156,16 @@ def test_put_creates_replaces_and_leaves_equal_content_alone(store):
     assert (changed.version, changed.labels, list(changed.decode().match_labels)) == ("2", {"l": "1"}, ["b"])
 
 
+def test_put_back_a_resource_comes_or_changes(store):
+    made = store.put("MachineClasses.omni.sidero.dev", "gpu", {"match_labels": ["a"]})
+    seen = []
+    store.observe(lambda event: seen.append((event.kind, event.old is not None)))
+    store.restore(made.wire)
+    store.remove("default", made.type, "gpu")
+    store.restore(made.wire)
+    assert seen == [(UPDATED, True), (DESTROYED, False), (CREATED, False)]
+
+
 def test_a_restored_resource_is_what_it_was(store):
     other = Store(lambda: 7 * 10**9)
     first = other.put("MachineClasses.omni.sidero.dev", "gpu", {"match_labels": ["a"]}, labels={"l": "1"})

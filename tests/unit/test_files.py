@@ -1,10 +1,11 @@
+import contextlib
 import os
 import stat
 import threading
 
 import pytest
 
-from omniherd._core.files import is_special, make_private_directory, write_atomic
+from omniherd._core.files import is_special, make_private_directory, write_atomic, yaml_files
 
 
 def test_a_new_file_gets_contents_and_mode_whatever_the_umask(tmp_path):
@@ -87,6 +88,22 @@ def test_private_directories(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="Not a directory"):
         make_private_directory(tmp_path / "file" / "a")
+
+
+def test_yaml_files_come_in_the_order_of_their_names(tmp_path, monkeypatch):
+    (tmp_path / "c").mkdir()
+    for name in ("d.yaml", "a.yml", "B.YAML", "b.txt", "c/z.yaml"):
+        (tmp_path / name).touch()
+    scan = os.scandir
+
+    @contextlib.contextmanager
+    def backwards(path):
+        with scan(path) as entries:
+            yield sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+    monkeypatch.setattr(os, "scandir", backwards)
+    found = [os.path.relpath(path, tmp_path) for path in yaml_files(tmp_path)]
+    assert found == ["B.YAML", "a.yml", "c/z.yaml", "d.yaml"]
 
 
 def test_what_is_no_file_is_written_to_and_stays(tmp_path):

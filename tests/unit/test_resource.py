@@ -141,7 +141,9 @@ class TestSpec:
         assert one.spec.auto_provision.meta_values[0].key == 1
 
     def test_none_clears_a_field(self):
-        assert not Cluster("a", spec={"features": None}).spec.HasField("features")
+        made = Cluster("a", spec={"features": None, "talos_version": "1.13.5"})
+        assert not made.spec.HasField("features")
+        assert made.spec.talos_version == "1.13.5"
 
     @pytest.mark.parametrize(
         ("spec", "text"),

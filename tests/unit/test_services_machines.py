@@ -60,7 +60,17 @@ def test_locks(omni):
 def test_a_machine_leaves_its_cluster(omni):
     worker = next(node for node in omni.list("machinesetnodes") if "omni.sidero.dev/role-worker" in node.labels)
     name = next(one.name for one in omni.machines.known() if one.id == worker.id)
+    machine_set = worker.labels["omni.sidero.dev/machine-set"]
+    holders = list(omni.get("machinesets", machine_set).finalizers)
     omni.machines.remove_from_cluster(name, timeout=30)
+    status = omni.get("machinestatuses", worker.id)
+    assert (status.spec.cluster, status.spec.role, status.spec.maintenance) == ("", 0, True)
+    assert "omni.sidero.dev/available" in status.labels
+    # Its set goes on.
+    left = omni.get("machinesets", machine_set)
+    assert (left.phase, list(left.finalizers)) == ("running", holders)
+    assert holders
+    assert omni.get("machinesetstatuses", machine_set).phase == "running"
     for kind in ("machinesetnodes", "clustermachines"):
         with pytest.raises(NotFound):
             omni.get(kind, worker.id)
@@ -71,17 +81,20 @@ def test_a_machine_leaves_its_cluster(omni):
 def test_the_order_in_which_a_machine_is_forced_out(omni, monkeypatch):
     """As recorded: the request to etcd, the link, the node, and then the wait."""
     node = next(node for node in omni.list("machinesetnodes") if "omni.sidero.dev/role-worker" in node.labels)
-    done = []
+    done, limits = [], []
     for verb in ("create", "teardown", "delete", "wait_gone"):
 
         def note(self, what, *rest, verb=verb, **options):
+            limits.append(options.get("timeout"))
             named = type(what).__name__ if verb == "create" else what.__name__
             done.append((verb, named, dict(what.labels) if verb == "create" else None))
             if verb == "create":
                 raise AlreadyExists("there is one")
 
         monkeypatch.setattr(type(omni), verb, note)
-    omni.machines.remove_from_cluster(node.id, force=True, force_etcd_leave=True)
+    omni.machines.remove_from_cluster(node.id, force=True, force_etcd_leave=True, timeout=30)
+    assert limits[:2] == [None, None]
+    assert 0 < limits[3] <= limits[2] <= 30
     label = {"omni.sidero.dev/cluster": node.labels["omni.sidero.dev/cluster"]}
     assert done == [
         ("create", "NodeForceDestroyRequest", label),

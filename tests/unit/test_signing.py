@@ -416,6 +416,12 @@ def test_payloads_are_read_as_go_reads_json(forged, public, payload, reason):
         assert reason in refusal(verify_headers, METHOD, metadata, LATE, lookup)
 
 
+def test_null_among_texts_is_an_empty_one(forged, public):
+    payload = json.dumps({"headers": {"uid": [None], "x-sidero-timestamp": [str(LATE)]}, "method": METHOD})
+    metadata = [*headers_with(forged, payload), ("uid", "")]
+    assert verify_headers(METHOD, metadata, LATE, {forged.fingerprint: public}.get) is public
+
+
 def test_deep_json_is_refused(forged, public):
     metadata = headers_with(forged, "[" * 100_000)
     assert "no JSON object" in refusal(verify_headers, METHOD, metadata, LATE, {forged.fingerprint: public}.get)

@@ -108,3 +108,15 @@ def test_version_six_keys_are_named_by_the_front_of_their_fingerprint():
         [packets.Packet(5, b"\x06\0\0\0\1\x1b"), packets.Packet(2, b"\x04\x1f" + certification.body[2:])], fingerprint
     )
     assert (facts.can_sign, facts.is_private, facts.created) == (True, True, 1)
+
+
+@pytest.mark.parametrize(("version", "half"), [(4, slice(-16, None)), (6, slice(16))])
+def test_key_ids_are_the_end_or_the_beginning_of_the_fingerprint(version, half):
+    fingerprint = "".join(f"{number:02x}" for number in range(20 if version == 4 else 32))
+    primary = packets.Packet(6, bytes([version, 0, 0, 0, 9, 22]) + (b"\0\0\0\0" if version == 6 else b""))
+    hashed = subpacket(2, b"\0\0\0\1") + subpacket(9, b"\0\0\0\x63")
+    for names, lifetime in ((fingerprint[half], 99), (fingerprint[1:17], None)):
+        certification = signature(hashed, subpacket(16, bytes.fromhex(names)))
+        certification = packets.Packet(2, certification.body[:1] + b"\x13" + certification.body[2:])
+        facts = packets.key_facts([primary, packets.Packet(13, b"a"), certification], fingerprint)
+        assert (facts.created, facts.lifetime) == (9, lifetime)

@@ -229,6 +229,9 @@ def test_machines_that_are_away_leave_with_the_cluster() -> None:
             ["Clusters"],
         ]
         assert [one.id for phase in plan.destroys for one in phase if one.type.startswith("Links")] == [machine.id]
+        # Nobody's machine leaves Omni unasked.
+        plan = omni.templates.plan_delete("prod")
+        assert [one.type for phase in plan.destroys for one in phase] == ["Clusters.omni.sidero.dev"]
 
 
 async def test_the_same_in_async(emulator: Emulator) -> None:
