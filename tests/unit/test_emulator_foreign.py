@@ -1,6 +1,5 @@
 """A Talos cluster outside Omni: who may call, who answers, what its machines say of themselves, its image factory."""
 
-import base64
 import json
 import urllib.error
 import urllib.request
@@ -9,44 +8,22 @@ import grpc
 import pytest
 import yaml
 
-from omniherd._core.pool import message
 from omniherd.emulator.certificate import Authority
 from omniherd.emulator.foreign import ForeignCluster
 from omniherd.emulator.foreign.secrets import Secrets
 from omniherd.emulator.services.schematics import schematic_id
 from omniherd.errors import InputError
-from omniherd.wire.calls import CALLS
+from unit.direct_talos import APPLY, call, pair_of
 
 EXTENSIONS = (
     "customization:\n    systemExtensions:\n        officialExtensions:\n            - siderolabs/iscsi-tools\n"
 )
-APPLY = "/machine.MachineService/ApplyConfiguration"
 
 
 @pytest.fixture(scope="module")
 def cluster():
     with ForeignCluster("outside", control_planes=2, workers=1, schematic=EXTENSIONS) as cluster:
         yield cluster
-
-
-def pair_of(talosconfig):
-    """Return the authority, the certificate and the key of a talosconfig."""
-    config = yaml.safe_load(talosconfig)
-    context = config["contexts"][config["context"]]
-    return [base64.b64decode(context[name]) for name in ("ca", "crt", "key")]
-
-
-def call(cluster, path, request=None, pair=None, **metadata):
-    """Call a method over TLS; return its answers."""
-    authority, certificate, key = pair or pair_of(cluster.talosconfig)
-    credentials = grpc.ssl_channel_credentials(authority, key, certificate)
-    with grpc.secure_channel(cluster.endpoint, credentials) as channel:
-        method = channel.unary_stream(
-            path,
-            request_serializer=lambda given: message(CALLS[path].request)(**given).SerializeToString(),
-            response_deserializer=message(CALLS[path].response).FromString,
-        )
-        return list(method(request or {}, metadata=list(metadata.items()), timeout=20))
 
 
 def resources(cluster, kind, namespace, node):

@@ -177,7 +177,7 @@ class Emulator:
 
             self._fleet = Fleet(self.store, machines, seed)
             self._pace = Pace(self._fleet.schedule, speed) if speed else None
-        Controllers(self.store, self._fleet)
+        self._imports = Controllers(self.store, self._fleet).imports
         if self._fleet is not None:
             self._fleet.step(0)
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
@@ -295,6 +295,7 @@ class Emulator:
         first = 1 + sum(len(cluster.nodes) for cluster in self._foreign)
         given: dict[str, Any] = {"first": first, "host": self._host, "clock": self.store.clock, **options}
         cluster = ForeignCluster(name, **given)
+        cluster.on_join(self._imports.join)
         cluster.start()
         self._foreign.append(cluster)
         use_factory(self.store, cluster.factory_url)

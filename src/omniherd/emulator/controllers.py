@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from omniherd.emulator.catalog import join_arguments
 from omniherd.emulator.finalizers import hold, release
 from omniherd.emulator.forms import TYPES
+from omniherd.emulator.imports import Imports
 from omniherd.emulator.lifecycle import Lifecycle
 from omniherd.emulator.records import CREATED, DESTROYED, TEARING_DOWN
 
@@ -25,6 +26,8 @@ __all__ = ["Controllers"]
 _O = ".omni.sidero.dev"
 
 USER_MANAGED = frozenset(info.type for info in TYPES.values() if info.user_managed)
+# What the server destroys once it is torn down and nothing holds it.
+_REAPED = USER_MANAGED | {"Links" + _O}
 
 _HOLDERS = {
     "InfraProviders" + _O: (
@@ -43,9 +46,13 @@ class Controllers:
     Args:
         store: What they watch and change.
         fleet: What looks after clusters and their machines; None when no machine lives.
+
+    Attributes:
+        imports: What looks after clusters that are taken in from outside.
     """
 
     def __init__(self, store: Store, fleet: Fleet | None = None) -> None:
+        self.imports = Imports(store, fleet)
         self._store = store
         self._queue: deque[Event] = deque()
         self._running = False
@@ -54,6 +61,7 @@ class Controllers:
             self._providers,
             self._join_tokens,
             Lifecycle(store).handle if fleet is None else fleet.handle,
+            self.imports.handle,
             self._reap,
         ]
         self._settle = None if fleet is None else fleet.settle
@@ -87,9 +95,9 @@ class Controllers:
             hold(self._store, resource, holders)
 
     def _reap(self, event: Event) -> None:
-        """Destroy what users tore down, once nothing holds it."""
+        """Destroy what was torn down, once nothing holds it."""
         resource = event.resource
-        if event.kind == DESTROYED or resource is None or resource.type not in USER_MANAGED:
+        if event.kind == DESTROYED or resource is None or resource.type not in _REAPED:
             return
         if _finished(resource):
             current = self._store.find(resource.namespace, resource.type, resource.id)

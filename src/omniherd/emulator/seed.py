@@ -13,7 +13,7 @@ from omniherd.emulator.versions import kubernetes_upgrades, talos_upgrades
 if TYPE_CHECKING:
     from omniherd.emulator.store import Store
 
-__all__ = ["ClusterPlan", "MachinePlan", "add_cluster", "add_fleet", "add_machine"]
+__all__ = ["ClusterPlan", "MachinePlan", "add_cluster", "add_cluster_machine", "add_fleet", "add_machine"]
 
 _O = ".omni.sidero.dev"
 _L = "omni.sidero.dev/"
@@ -180,6 +180,8 @@ def add_machine(
     machine: MachinePlan,
     cluster: ClusterPlan | None = None,
     machine_set: str = "",
+    *,
+    foreign: str = "",
 ) -> None:
     """Store what a server knows of a machine that joined.
 
@@ -188,14 +190,18 @@ def add_machine(
         machine: The machine.
         cluster: The cluster it is in; None for a free one.
         machine_set: The machine set it is in.
+        foreign: The Talos version of a machine that runs a configuration from elsewhere; empty for all others.
     """
-    talos = f"v{cluster.talos if cluster else '1.13.5'}"
+    talos = f"v{cluster.talos if cluster else foreign or '1.13.5'}"
     labels = _machine_labels(machine, talos, cluster, machine_set)
+    if foreign:
+        del labels[_L + "available"]
+        labels |= {_L + "installed": "", _L + "ready-to-use": ""}
     control_plane = cluster is not None and machine in cluster.control_planes
     link = {
         "node_subnet": f"{machine.address}/64",
         "node_public_key": _key(machine, "wireguard"),
-        "last_endpoint": f"127.0.0.1:{59000 + machine.number}",
+        "last_endpoint": f"127.0.0.1:{59000 + machine.number % 5000}",
         "connected": machine.connected,
     }
     store.put(
@@ -220,6 +226,7 @@ def add_machine(
         finalizers=("MachineCleanupController", "MachineStatusController", "MachineSetStatusController"),
     )
     status = machine_status(machine, talos, cluster.name if cluster else "", control_plane=control_plane)
+    status["maintenance"] = not cluster and not foreign
     store.put(
         "MachineStatuses" + _O,
         machine.id,
@@ -245,13 +252,13 @@ def add_machine(
     store.put(
         "MachineStatusSnapshots" + _O,
         machine.id,
-        {"machine_status": {"stage": "RUNNING" if cluster else "MAINTENANCE", "status": {"ready": True}}},
+        {"machine_status": {"stage": "RUNNING" if cluster or foreign else "MAINTENANCE", "status": {"ready": True}}},
         owner="MachineStatusSnapshotController",
     )
     store.put(
         "NodeUniqueTokenStatuses" + _O,
         machine.id,
-        {"state": "PERSISTENT" if cluster else "EPHEMERAL"},
+        {"state": "PERSISTENT" if cluster or foreign else "EPHEMERAL"},
         owner="NodeUniqueTokenStatusController",
     )
 
@@ -469,7 +476,7 @@ def _add_cluster_records(store: Store, cluster: ClusterPlan) -> None:
         },
         owner="TalosUpgradeStatusController",
     )
-    port = 10_000 + cluster.control_planes[0].number
+    port = 10_000 + cluster.control_planes[0].number % 50_000
     put(
         "LoadBalancerConfigs" + _O,
         name,
@@ -522,10 +529,18 @@ def _add_machine_set(store: Store, cluster: ClusterPlan, id_: str, machines: tup
     )
     for machine in machines:
         add_machine(store, machine, cluster, id_)
-        _add_cluster_machine(store, cluster, machine, {**labels, _L + "machine-set": id_})
+        add_cluster_machine(store, cluster, machine, {**labels, _L + "machine-set": id_})
 
 
-def _add_cluster_machine(store: Store, cluster: ClusterPlan, machine: MachinePlan, labels: dict[str, str]) -> None:
+def add_cluster_machine(store: Store, cluster: ClusterPlan, machine: MachinePlan, labels: dict[str, str]) -> None:
+    """Store a machine as a member of a cluster that is up.
+
+    Args:
+        store: Where to.
+        cluster: The cluster.
+        machine: The machine.
+        labels: Labels that say where it belongs.
+    """
     put = store.put
     put(
         "MachineSetNodes" + _O,

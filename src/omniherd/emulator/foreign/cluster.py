@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omniherd.emulator.foreign.documents import configuration, parse
 from omniherd.emulator.foreign.factory import ImageFactory
 from omniherd.emulator.foreign.resources import of_configuration, of_schematic
+from omniherd.emulator.imports import Arrival, join_token
 from omniherd.emulator.records import StateError
 from omniherd.emulator.seed import ClusterPlan, MachinePlan, add_cluster
 from omniherd.errors import InputError
@@ -51,9 +52,6 @@ class ForeignCluster:
         host: A loopback address.
         port: The port, 0 for a free one.
         clock: Nanoseconds since 1970, for tests; the machine's clock by default.
-
-    Attributes:
-        joined: Called with a machine's id and its documents when it is given a configuration that leads to an Omni.
 
     Raises:
         InputError: It would have no control plane, or too many machines.
@@ -102,7 +100,7 @@ class ForeignCluster:
                 f"{_MOST} machines together"
             )
         self.name = name
-        self.joined: Callable[[str, list[dict[str, Any]]], None] | None = None
+        self._join: Callable[[Arrival, list[dict[str, Any]]], object] | None = None
         self._host = host
         planes, others = (
             tuple(
@@ -273,14 +271,23 @@ class ForeignCluster:
         if request.dry_run:
             return {**answer, "mode_details": f"Dry run summary:\n{_APPLIED}"}
         self._take(node.id, text)
-        if self.joined is not None and any(one.get("kind") == "SideroLinkConfig" for one in documents):
-            self.joined(node.id, documents)
+        if self._join is not None and join_token(documents):
+            plan = next(machine for machine in self._plan.machines if machine.id == node.id)
+            self._join(Arrival(plan, self._plan.talos, self._schematic_id), documents)
         return answer
 
     def _take(self, machine: str, text: str) -> None:
         with self._lock:
             self._texts[machine] = text
         self._resources.outdate(machine)
+
+    def on_join(self, join: Callable[[Arrival, list[dict[str, Any]]], object]) -> None:
+        """Let somebody know when a machine is given a configuration that leads to an Omni.
+
+        Args:
+            join: Called with the machine and its configuration.
+        """
+        self._join = join
 
     # --- serving ----------------------------------------------------------------------------------------------------
 

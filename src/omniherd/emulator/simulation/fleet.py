@@ -11,7 +11,7 @@ from omniherd.emulator.simulation.allocation import Allocation
 from omniherd.emulator.simulation.clusters import Clusters
 from omniherd.emulator.simulation.connection import Connection
 from omniherd.emulator.simulation.kubernetes import Kubernetes
-from omniherd.emulator.simulation.machine import Machine
+from omniherd.emulator.simulation.machine import RUNNING_STAGE, Machine
 from omniherd.emulator.simulation.membership import Membership
 from omniherd.emulator.simulation.metrics import Metrics
 from omniherd.emulator.simulation.patches import Patches
@@ -110,6 +110,7 @@ class Fleet:
             clusters=self._clusters,
         )
         numbers = range(_FIRST, _FIRST + machines)
+        self._received: list[MachinePlan] = []
         self._plans = [MachinePlan(number, MachinePlan(number, "").id) for number in numbers]
         self.recall()
 
@@ -129,6 +130,10 @@ class Fleet:
                 if known is None:
                     self.schedule.after(0, lambda plan=plan: self._join(plan))  # type: ignore[misc]
                 else:
+                    world.machines[plan.id] = known
+            for plan in self._received:
+                known = recalled(world, plan)
+                if known is not None:
                     world.machines[plan.id] = known
             self.schedule.after(0, self._go_on)
 
@@ -280,6 +285,23 @@ class Fleet:
             machine = self._world.machines[plan.id] = Machine(plan, _TALOS)
             self._reports.join(machine)
 
+    def receive(self, plan: MachinePlan, talos: str, schematic: str) -> None:
+        """Let a machine join at once that runs a configuration from elsewhere.
+
+        Args:
+            plan: What it is made of.
+            talos: The Talos version that it runs.
+            schematic: Id of the schematic that it runs.
+        """
+        with self._world.store.lock:
+            if plan not in self._received:
+                self._received.append(plan)
+            machine = Machine(plan, f"v{talos}", schematic, plan.hostname)
+            machine.foreign = machine.installed = True
+            machine.stage = RUNNING_STAGE
+            self._world.machines[plan.id] = machine
+            self._reports.join(machine)
+
     def _cluster(self, event: Event, cluster: Stored) -> None:
         if event.kind == DESTROYED:
             self._clusters.cluster_gone(cluster.id)
@@ -336,6 +358,8 @@ class Fleet:
     def _look_at_locks(self, cluster: str, machines: list[str]) -> None:
         for id_ in machines:
             self._patches.mark_lock(id_)
+            if id_ in self._world.machines:
+                self._membership.take_over(self._world.machines[id_])
         self._kubernetes.look(cluster)
         self._talos.advance(cluster)
 

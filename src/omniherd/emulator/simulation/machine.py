@@ -56,7 +56,8 @@ class Machine:
         installed: Whether Talos is on its disk.
         stage: What it does, as Talos counts stages.
         unmet: What it waits for to be ready.
-        config: The configuration that it runs, secrets blotted out; empty in maintenance.
+        config: The configuration that it runs, secrets blotted out; empty in maintenance, and for a foreign one.
+        foreign: Whether it runs a configuration that it was given elsewhere.
         away: Whether it does not answer.
         seen: Whether the server believes that it answers.
         stalled: Whether upgrades of it hang.
@@ -73,6 +74,7 @@ class Machine:
     stage: int = MAINTENANCE
     unmet: tuple[str, ...] = ()
     config: str = ""
+    foreign: bool = False
     away: bool = False
     seen: bool = True
     stalled: bool = False
@@ -87,6 +89,11 @@ class Machine:
     def id(self) -> str:
         """Its id."""
         return self.plan.id
+
+    @property
+    def in_maintenance(self) -> bool:
+        """Whether it runs no configuration at all."""
+        return not self.config and not self.foreign
 
     @property
     def ready(self) -> bool:

@@ -19,7 +19,16 @@ from omniherd.emulator.simulation.machine import (
     RUNNING_STAGE,
     node_name,
 )
-from omniherd.emulator.simulation.world import CLUSTER, CLUSTER_MACHINE, CONTROL_PLANE, MACHINE_SET, L, labels_of_node
+from omniherd.emulator.simulation.world import (
+    CLUSTER,
+    CLUSTER_LOCKED,
+    CLUSTER_MACHINE,
+    CONTROL_PLANE,
+    IMPORTED,
+    MACHINE_SET,
+    L,
+    labels_of_node,
+)
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
@@ -129,7 +138,10 @@ class Membership:
             self._world.put(
                 "ClusterMachineTalosVersions",
                 machine.id,
-                {"talos_version": cluster.decode().talos_version, "schematic_id": SCHEMATIC},
+                {
+                    "talos_version": cluster.decode().talos_version,
+                    "schematic_id": machine.schematic if machine.foreign else SCHEMATIC,
+                },
                 owner="TalosUpgradeStatusController",
             )
             self._world.later(machine, _SECRETS, self._label_version)
@@ -141,6 +153,9 @@ class Membership:
         self._world.hold("ClusterMachineStatuses", machine.id, "SecretRotationStatusController")
 
     def _offer(self, machine: Machine) -> None:
+        if machine.foreign:
+            self._arrive(machine)
+            return
         self._patches.offer(machine)
         if not machine.installed:
             wait = _CONFIGURE_NEW
@@ -149,6 +164,34 @@ class Membership:
         else:
             wait = _CONFIGURE_SAME
         self._world.later(machine, wait, self._configure)
+
+    def _arrive(self, machine: Machine) -> None:
+        """Let a machine be a node as it is, with its name and its part in etcd."""
+        self._reports.status(machine)
+        self._reports.stage(machine)
+        if self._is_control_plane(machine):
+            self._bootstrap(machine)
+        self._identify(machine)
+        self.take_over(machine)
+
+    def take_over(self, machine: Machine) -> None:
+        """Give a foreign machine its first configuration, once nobody locks it."""
+        member = self._world.running("ClusterMachines", machine.id)
+        if machine.foreign and member is not None and not self._patches.is_locked(machine.id):
+            self._patches.offer(machine)
+            self._world.later(machine, _CONFIGURE_SAME, self._replace)
+
+    def _replace(self, machine: Machine) -> None:
+        if not machine.foreign or self._patches.is_locked(machine.id):
+            return
+        if machine.refusal:
+            self._patches.refuse(machine)
+            self._world.later(machine, _CONFIGURE_OTHER, self._replace)
+            return
+        machine.foreign = False
+        self._patches.first(machine, upgraded=False)
+        self._reports.status(machine)
+        self._world.later(machine, _CONFIRM, self._confirm)
 
     def _configure(self, machine: Machine) -> None:
         if machine.refusal:
@@ -289,7 +332,11 @@ class Membership:
             labels=labels_of_node(member.labels),
         )
         world.change("ClusterMachineIdentities", id_, nodename=machine.hostname)
-        world.change("ClusterMachineIdentities", id_, node_ips=[machine.plan.address])
+        world.change(
+            "ClusterMachineIdentities",
+            id_,
+            node_ips=[machine.plan.outside if machine.foreign else machine.plan.address],
+        )
         world.change("ClusterMachineIdentities", id_, discovery_service_endpoint=_DISCOVERY)
         if self._is_control_plane(machine) and not machine.unmet:
             self._number(machine)
@@ -361,6 +408,9 @@ class Membership:
         world.end("ClusterMachineTalosVersions", id_)
         if machine is None:
             self._finish(id_)
+        elif self._is_given_back(member):
+            machine.foreign, machine.config = True, ""
+            self._world.later(machine, _MAINTENANCE, self._part)
         elif machine.config:
             if CONTROL_PLANE in member.labels:
                 self._world.later(machine, _LEAVE_ETCD, self._stop_etcd)
@@ -368,6 +418,19 @@ class Membership:
             self._world.later(machine, _RESET, self._forget)
         else:
             self._world.later(machine, _MAINTENANCE, self._forget)
+
+    def _is_given_back(self, member: Stored) -> bool:
+        """Whether the import of a machine's cluster is aborted: its machines go on as they are."""
+        cluster = self._world.find("Clusters", member.labels.get(CLUSTER, ""))
+        status = None if cluster is None else self._world.find("ClusterStatuses", cluster.id)
+        if cluster is None or status is None or cluster.phase == "running":
+            return False
+        return CLUSTER_LOCKED in cluster.annotations and IMPORTED in status.labels
+
+    def _part(self, machine: Machine) -> None:
+        self._patches.forget(machine.id)
+        self._world.release("ClusterMachines", machine.id, "ClusterMachineConfigController")
+        self._finish(machine.id)
 
     def _stop_etcd(self, machine: Machine) -> None:
         machine.unmet = (ETCD_DOWN,)
@@ -381,6 +444,7 @@ class Membership:
         """Write off what a machine had in its cluster: it was reset."""
         world, id_ = self._world, machine.id
         machine.hostname, machine.config, machine.unmet, machine.stage = id_, "", (), MAINTENANCE
+        machine.foreign = False
         self._reports.status(machine)
         self._patches.forget(id_)
         world.change("ClusterMachineStatuses", id_, config_up_to_date=False, config_apply_status=1)

@@ -12,6 +12,7 @@ from omniherd.emulator.seed import SCHEMATIC
 from omniherd.emulator.simulation.config import Plan, difference, digest, render
 from omniherd.emulator.simulation.world import (
     CLUSTER,
+    CLUSTER_LOCKED,
     CLUSTER_MACHINE,
     CONTROL_PLANE,
     LOCKED,
@@ -34,7 +35,6 @@ __all__ = ["Candidate", "Patches", "level_of", "whose_turn"]
 _PENDING, _APPLIED, _FAILED = 1, 2, 3
 _CONFIGURING = "ConfigUpdatePendingFinalizer"
 _LOCKED_UPDATE = L + "locked-update"
-_CLUSTER_LOCKED = L + "cluster-locked"
 _REVISION = "inputResourceVersion"
 _ROLLING = 1
 
@@ -452,7 +452,7 @@ class Patches:
         if node is None:
             return False
         cluster = world.find("Clusters", node.labels.get(CLUSTER, ""))
-        return LOCKED in node.annotations or (cluster is not None and _CLUSTER_LOCKED in cluster.annotations)
+        return LOCKED in node.annotations or (cluster is not None and CLUSTER_LOCKED in cluster.annotations)
 
     def mark_lock(self, id_: str) -> None:
         """Show whether a machine is locked, and go on with what waits for it when it is not."""

@@ -38,6 +38,7 @@ def recalled(world: World, plan: MachinePlan) -> Machine | None:
     machine = Machine(plan, spec.talos_version, spec.schematic.full_id, spec.network.hostname)
     machine.installed = INSTALLED in status.labels
     machine.config = "" if config is None else config.data
+    machine.foreign = config is None and not spec.maintenance
     machine.seen = spec.connected
     machine.away = not spec.connected
     machine.stage = MAINTENANCE if snapshot is None else snapshot.machine_status.stage
@@ -104,7 +105,7 @@ class Recall:
                 self._talos.go_on(machine)
                 if not known:
                     self._membership.make_known(machine)
-            elif not known or machine.stage == REBOOTING:
+            elif not known or machine.stage == REBOOTING or machine.foreign:
                 self._membership.go_on(machine)
             else:
                 self._patches.go_on(machine)

@@ -52,7 +52,7 @@ class Reports:
     def join(self, machine: Machine) -> None:
         """Let a machine be seen for the first time."""
         world, id_ = self._world, machine.id
-        add_machine(world.store, machine.plan)
+        add_machine(world.store, machine.plan, foreign=machine.talos.removeprefix("v") if machine.foreign else "")
         spec = world.spec("Machines", id_)
         world.put("Machines", id_, spec, owner="MachineController", finalizers=_MACHINE_HOLDERS)
         world.hold("MachineStatuses", id_, *_STATUS_HOLDERS)
@@ -120,7 +120,7 @@ class Reports:
         spec = found.decode()
         spec.talos_version, spec.last_error = machine.talos, error
         spec.network.hostname = machine.hostname
-        spec.maintenance = not machine.config
+        spec.maintenance = machine.in_maintenance
         spec.schematic.full_id = machine.schematic
         for disk in spec.hardware.blockdevices:
             disk.system_disk = machine.installed
@@ -140,12 +140,13 @@ class Reports:
         world, id_ = self._world, machine.id
         status = world.find("MachineStatuses", id_)
         labels: Mapping[str, str] = {} if status is None else status.labels
-        fields: dict[str, Any] = {"current_schematic_id": machine.schematic, "is_maintenance": not machine.config}
+        fields: dict[str, Any] = {"current_schematic_id": machine.schematic, "is_maintenance": machine.in_maintenance}
         if machine.schematic == FROM_MEDIA:
             fields["error"] = "schematic ID mismatch"
         else:
+            version = world.spec("ClusterMachineTalosVersions", id_)
             fields |= {
-                "schematic_id": SCHEMATIC,
+                "schematic_id": SCHEMATIC if version is None else version.schematic_id,
                 "talos_version": machine.talos,
                 "current_talos_version": machine.talos,
                 "phase": 3,
@@ -174,7 +175,8 @@ class Reports:
 
     def free(self, machine: Machine) -> None:
         """Take the marks of a cluster off a machine that left it."""
-        self._place(machine, lambda spec: _set_place(spec, "", 0), {FREE: ""}, _SYSTEM)
+        free = {} if machine.foreign else {FREE: ""}
+        self._place(machine, lambda spec: _set_place(spec, "", 0), free, _SYSTEM)
 
     def _place(
         self, machine: Machine, edit: Callable[[Any], None], add: dict[str, str], drop: set[str] | frozenset[str]

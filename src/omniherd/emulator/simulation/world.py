@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLUSTER",
+    "CLUSTER_LOCKED",
     "CLUSTER_MACHINE",
     "CONTROL_PLANE",
+    "IMPORTED",
     "LOCKED",
     "MACHINE_SET",
     "WORKER",
@@ -39,6 +41,8 @@ CLUSTER_MACHINE = L + "cluster-machine"
 CONTROL_PLANE = L + "role-controlplane"
 WORKER = L + "role-worker"
 LOCKED = L + "locked"
+CLUSTER_LOCKED = L + "cluster-locked"
+IMPORTED = L + "tainted-by-importing"
 
 
 def labels_of_node(labels: Mapping[str, str]) -> dict[str, str]:
