@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from omniherd._core.files import make_private_directory, write_atomic
+from omniherd._core.files import make_private_directory, reason, write_atomic
 from omniherd.errors import ConfigError, CredentialError, KeyExpired
 from omniherd.omniconfig import OmniConfig, locate, talos_dir
 from omniherd.signing import CLOCK_SKEW, PGPKey
@@ -244,12 +244,12 @@ class KeyStore:
         try:
             text = Path(path).read_bytes()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            fault = reason(error)
         else:
             key = PGPKey.from_armored(text, identity=identity)
             check_user_key(key, time.time() if now is None else now)
             return key
-        raise CredentialError(f"open {path}: {reason}", details={"path": path})
+        raise CredentialError(f"open {path}: {fault}", details={"path": path})
 
     def save(self, context: str, identity: str, key: PGPKey) -> str:
         """Write a key, readable by its owner only, and return the file.
@@ -262,7 +262,7 @@ class KeyStore:
             make_private_directory(self.directory)
             write_atomic(path, key.private_armored())
         except OSError as error:
-            raise CredentialError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+            raise CredentialError(f"open {path}: {reason(error)}") from None
         return path
 
     def delete(self, context: str, identity: str) -> bool:
@@ -277,7 +277,7 @@ class KeyStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise CredentialError(f"remove {path}: {(error.strerror or str(error)).lower()}") from None
+            raise CredentialError(f"remove {path}: {reason(error)}") from None
         return True
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from omniherd._core.files import make_private_directory, write_atomic
+from omniherd._core.files import make_private_directory, reason, write_atomic
 from omniherd.errors import ConfigError, ContextNotFound
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def locate(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str
             str(old),
             (
                 f"WARN: Omni config is read from deprecated default location: '{old}', "
-                f"copying it to new default location: '{new}' failed: {_reason(error)}",
+                f"copying it to new default location: '{new}' failed: {reason(error)}",
             ),
         )
     return ConfigLocation(
@@ -322,13 +322,9 @@ def _home(environ: Mapping[str, str]) -> Path:
     return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
 def _file_error(path: str, error: OSError) -> ConfigError:
     hint = "`omniherd config new` writes one" if isinstance(error, FileNotFoundError) else None
-    return ConfigError(f"open {path}: {_reason(error)}", hint=hint, details={"path": path})
+    return ConfigError(f"open {path}: {reason(error)}", hint=hint, details={"path": path})
 
 
 def _own_form(data: bytes) -> tuple[dict[str, Context], str] | None:

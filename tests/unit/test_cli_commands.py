@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,34 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_shell import Shell
 
 from omniherd import Omni
 from omniherd.emulator import Emulator
 from omniherd.resources import MachineClass
-
-PROGRAM = (sys.executable, "-c", "from omniherd.cli.main import entry; entry()")
-
-
-class Shell:
-    def __init__(self, home: Path, environ: dict[str, str]) -> None:
-        self.home = home
-        self.environ = {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", **environ}
-
-    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *words],
-            cwd=self.home,
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *words: str, **environ: str) -> tuple[int, str, str]:
-        process = self.start(*words, **environ)
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_pinning_where_nobody_listens(signer):
 
 
 def test_a_bad_ca_is_a_matter_of_configuration(tmp_path, signer):
-    for ca, text in ((tmp_path / "none", "No such file"), (b"nothing", "holds no PEM certificate")):
+    for ca, text in ((tmp_path / "none", "no such file"), (b"nothing", "holds no PEM certificate")):
         with Omni.connect("https://127.0.0.1:1", signer=signer, ca=ca) as omni:
             with pytest.raises(ConfigError, match=text):
                 omni.list(Cluster)

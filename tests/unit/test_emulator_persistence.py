@@ -115,7 +115,7 @@ def test_a_foreign_file_is_left_alone(tmp_path):
     with pytest.raises(ConfigError, match="not a database"):
         Emulator(data=data)
     assert data.read_bytes() == before
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match="no such file"):
         Emulator(data=tmp_path / "missing" / "data")
 
 

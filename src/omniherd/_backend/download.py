@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from omniherd._backend.tls import read_ca
-from omniherd._core.files import replacing
+from omniherd._core.files import reason, replacing
 from omniherd.errors import Canceled, OmniError, Unavailable
 
 if TYPE_CHECKING:
@@ -103,8 +103,10 @@ def download(
             details={"status": error.code},
         ) from None
     except urllib.error.URLError as error:
-        reason = getattr(error.reason, "strerror", None) or error.reason
-        raise Unavailable(f"cannot fetch from {_host(url)}: {reason}", hint=_hint(error.reason)) from error
+        fault: object = error.reason
+        if isinstance(fault, OSError) and not isinstance(fault, ssl.SSLError):
+            fault = reason(fault)
+        raise Unavailable(f"cannot fetch from {_host(url)}: {fault}", hint=_hint(error.reason)) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise Unavailable(f"{_host(url)} broke off: {error or type(error).__name__}", hint="try again") from error
 

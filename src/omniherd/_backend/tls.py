@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from omniherd._core.files import reason
 from omniherd.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def read_ca(ca: str | os.PathLike[str] | bytes) -> bytes:
         try:
             data = Path(ca).read_bytes()
         except OSError as error:
-            raise ConfigError(f"cannot read {what}: {error.strerror or error}") from None
+            raise ConfigError(f"cannot read {what}: {reason(error)}") from None
     if b"-----BEGIN CERTIFICATE-----" not in data:
         raise ConfigError(f"{what} holds no PEM certificate")
     return data
@@ -133,7 +134,7 @@ def pin(endpoint: Endpoint, timeout: float) -> tuple[bytes, str]:
         ) from error
     except OSError as error:
         raise Unavailable(
-            f"cannot connect to {endpoint.url}: {error.strerror or error}",
+            f"cannot connect to {endpoint.url}: {reason(error)}",
             details={"sent": False},
             hint="check the endpoint's address and port, and that the server runs",
         ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["is_special", "make_private_directory", "replacing", "write_atomic", "yaml_files"]
+__all__ = ["is_special", "make_private_directory", "reason", "replacing", "write_atomic", "yaml_files"]
 
 _YAML = (".yaml", ".yml")
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -79,6 +79,11 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[Bina
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     _sync_directory(target.parent)
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says of a failure, as Go's programs write it: `permission denied`."""
+    return (error.strerror or str(error)).lower()
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:

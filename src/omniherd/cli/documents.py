@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omniherd._core.files import yaml_files
+from omniherd._core.files import reason, yaml_files
 from omniherd.errors import InputError, YAMLError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def discover(path: str) -> list[str]:
     try:
         directory = Path(path).is_dir() or not Path(path).stat()
     except OSError as error:
-        raise InputError(f"{problem}: stat {path}: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{problem}: stat {path}: {reason(error)}") from None
     if not directory:
         return [path]
     found = yaml_files(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from omniherd._core.files import reason
 from omniherd.cli.connection import Settings, connected, refuse_read_only
 from omniherd.cli.failures import describe
 from omniherd.cli.flags import command, flag, option
@@ -231,7 +232,7 @@ class _Draft:
             status = subprocess.run([*words, str(self.path)], check=False).returncode  # noqa: S603 - the user's own
         except OSError as error:
             raise InputError(
-                f'there was a problem with the editor "{words[0]}": {(error.strerror or str(error)).lower()}',
+                f'there was a problem with the editor "{words[0]}": {reason(error)}',
                 hint="set EDITOR to one that is installed",
             ) from None
         if status:

@@ -48,11 +48,12 @@ def describe(error: OmniError) -> str:
 
 def os_text(error: OSError) -> str:
     """Return what a failed operation on a file is called: `open x: permission denied`."""
-    reason = (error.strerror or str(error)).lower()
+    from omniherd._core.files import reason
+
     if error.filename:
-        return f"open {error.filename}: {reason}"
+        return f"open {error.filename}: {reason(error)}"
     # Files are written under their names, see `_core.files`.
-    return f"write /dev/stdout: {reason}" if error.errno in {errno.ENOSPC, errno.EBADF} else reason
+    return f"write /dev/stdout: {reason(error)}" if error.errno in {errno.ENOSPC, errno.EBADF} else reason(error)
 
 
 def rpc_text(error: OmniError) -> str:

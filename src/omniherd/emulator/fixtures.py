@@ -6,6 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
+from omniherd._core.files import reason
 from omniherd.emulator.names import IDENTITY, PUBLIC_KEY, USER
 from omniherd.errors import ConfigError, OmniError, PermissionDenied, Unimplemented
 
@@ -99,8 +100,10 @@ def read_seed(path: Path) -> list[bytes]:
 
                 return read_resources(path)
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read a seed from {path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read a seed from {path}: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read a seed from {path}: it is no UTF-8 text: byte {error.start}") from error
     if text.lstrip().startswith("["):
         try:
             return [base64.b64decode(item["resource"], validate=True) for item in json.loads(text)]

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
+from omniherd._core.files import reason
 from omniherd.emulator.records import DESTROYED
 from omniherd.errors import ConfigError
 
@@ -199,7 +200,7 @@ def _told(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigError(f"cannot use {path} for the emulator's data: {error.strerror or error}") from error
+        raise ConfigError(f"cannot use {path} for the emulator's data: {reason(error)}") from error
     except sqlite3.Error as error:
         hint = "another emulator may be using it" if "locked" in str(error) else "it wants a file of its own, or none"
         raise ConfigError(f"cannot use {path} for the emulator's data: {error}", hint=hint) from error

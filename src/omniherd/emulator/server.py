@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
+from omniherd._core.files import reason
 from omniherd.emulator.faults import Faults
 from omniherd.emulator.records import StateError
 from omniherd.errors import ConfigError
@@ -508,4 +509,4 @@ def read_certificate(certificate: Path, key: Path) -> tuple[bytes, bytes]:
     try:
         return certificate.read_bytes(), key.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read the emulator's certificate: {error}") from error
+        raise ConfigError(f"cannot read the emulator's certificate {error.filename}: {reason(error)}") from error

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from omniherd._core.files import reason
+
 __all__ = ["FileRefused", "Files"]
 
 
@@ -47,7 +49,7 @@ class Files:
         try:
             os.close(os.open(self.allowed, os.O_RDONLY | os.O_DIRECTORY))
         except OSError as error:
-            raise FileRefused(f"open {self.allowed}: {_reason(error)}") from None
+            raise FileRefused(f"open {self.allowed}: {reason(error)}") from None
 
     def read(self, name: str) -> bytes:
         """Return the content of a file.
@@ -66,7 +68,7 @@ class Files:
             raise FileRefused(f"read {within}: is a directory") from None
         except OSError as error:
             verb = "openat" if self.allowed is not None else "open"
-            raise FileRefused(f"{verb} {shown}: {_reason(error)}") from None
+            raise FileRefused(f"{verb} {shown}: {reason(error)}") from None
 
     def look(self, name: str) -> None:
         """Look whether a file is there, without reading it.
@@ -82,7 +84,7 @@ class Files:
             path.stat()
         except OSError as error:
             verb = "statat" if self.allowed is not None else "stat"
-            raise FileRefused(f"{verb} {shown}: {_reason(error)}") from None
+            raise FileRefused(f"{verb} {shown}: {reason(error)}") from None
 
     def _root_name(self) -> str:
         return os.path.normpath(self.allowed or ".")
@@ -117,7 +119,3 @@ def _escapes(root: str, inner: str) -> bool:
     except (OSError, RuntimeError):
         # Links that go round in circles lead nowhere; opening them says so.
         return False
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from omniherd._core.files import yaml_files
+from omniherd._core.files import reason, yaml_files
 from omniherd.errors import InputError, YAMLError
 from omniherd.resource import Resource
 from omniherd.template import ids, models
@@ -198,7 +198,7 @@ class _Reading:
         try:
             source = Source(Path(path).read_bytes(), path)
         except OSError as error:
-            raise InputError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+            raise InputError(f"open {path}: {reason(error)}") from None
         found = ""
         try:
             for document in source.documents():

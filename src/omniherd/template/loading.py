@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from omniherd._core.files import reason
 from omniherd.errors import InputError, YAMLError
 from omniherd.template.decoding import Decoder
 from omniherd.template.documents import Source, SourceDocument, syntax_text
@@ -48,8 +49,7 @@ def read_file(path: str | Path, allowed_dir: str | Path | None) -> tuple[bytes, 
         wrong = f"error decoding template: yaml: offset 0: input error: read {name}: is a directory"
         raise TemplateError(wrong, stage="loading") from None
     except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise TemplateError(f"open {name}: {reason}", stage="opening") from None
+        raise TemplateError(f"open {name}: {reason(error)}", stage="opening") from None
     except ValueError as error:
         raise TemplateError(f"open {name}: {error}", stage="opening") from None
     return text, files
