@@ -303,7 +303,7 @@ def check_user_key(key: PGPKey, now: float) -> None:
     if key.is_expired(now, CLOCK_SKEW):
         raise KeyExpired("key expired", details={"expires": expires})
     if expires.timestamp() - now > _LONGEST_USER_KEY.total_seconds():
-        from omniherd.template.durations import duration_text
+        from omniherd._core.durations import duration_text
 
         lifetime = duration_text(expires - key.created)
         raise CredentialError(f"key lifetime is too long: {lifetime}", details={"expires": expires})

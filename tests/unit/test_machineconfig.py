@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
+from pathlib import Path
 
 import pytest
 
 from omniherd.errors import InputError
-from omniherd.machineconfig import Contract, KeyPair, Secrets, difference, generate, sanitize
+from omniherd.machineconfig import Contract, KeyPair, Secrets, difference, generate, merge, read, sanitize
+from omniherd.yamlform import dump, load
+
+DATA = Path(__file__).parents[1] / "data" / "machineconfig"
+CASES = load((DATA / "cases.yaml").read_text())
+ANSWERS = json.loads((DATA / "answers.json").read_text())
 
 PEM = "LS0tLS1CRUdJTi0tLS0t"
 PAIR = KeyPair(PEM, "a2V5")
@@ -30,7 +37,124 @@ def made(role="controlplane", version="1.13.0", **options):
     return generate("lab", role, talos_version=version, kubernetes_version="1.36.0", secrets=SECRETS, **options)
 
 
-@pytest.mark.parametrize("name", ["contract", "difference", "generate", "read", "sanitize", "secrets"])
+@pytest.fixture(params=CASES, ids=[case["name"] for case in CASES])
+def case(request):
+    """A configuration, and what the official libraries make of it."""
+    return request.param | ANSWERS["cases"][request.param["name"]]
+
+
+def by_identity(documents):
+    return sorted(documents, key=lambda one: (one.get("kind", ""), one.get("name", "")))
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS["contracts"]))
+def test_every_version_of_talos_begins_with_what_the_library_makes(name):
+    version, role = name.split()
+    secrets = Secrets.from_yaml(ANSWERS["secrets"])
+    made = generate("lab", role, talos_version=version, kubernetes_version="1.36.0", secrets=secrets)
+    assert made == ANSWERS["contracts"][name]
+
+
+def test_a_configuration_is_read_as_the_library_does(case):
+    assert read(case["text"]) == case["read"]
+
+
+def test_what_was_read_is_read_as_the_same_again(case):
+    assert read("---\n".join(dump(document) for document in case["read"])) == case["read"]
+
+
+def test_secrets_are_those_that_the_library_finds(case):
+    if case["role"] == "controlplane":
+        assert Secrets.of(read(case["text"])).to_yaml() == case["secrets"]
+
+
+def test_patches_are_those_that_the_library_makes(case):
+    secrets = Secrets.from_yaml(case["secrets"])
+    versions = {"talos_version": case["talos"], "kubernetes_version": case["kubernetes"]}
+    before = generate(case["cluster"], case["role"], secrets=secrets, **versions)
+    patches = [by_identity(patch) for patch in difference(before, read(case["text"]))]
+    assert patches == case["patches"]
+    clean = ["---\n".join(dump(document, indent=2) for document in sanitize(patch)) for patch in patches]
+    assert clean == case["sanitized"]
+
+
+def test_join_documents_are_merged_as_the_library_does(case):
+    assert by_identity(merge(read(case["text"]), ANSWERS["join"])) == by_identity(case["joined"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the machine configuration is empty"),
+        ("- a", "a document of the machine configuration is no mapping"),
+        ("name: a", "a document of the machine configuration has no kind"),
+        ("machine: {}\n---\ncluster: {}\n", "the machine configuration has two documents v1alpha1"),
+        ("machine: {certSANs: {a: hush}}", r"machine\.certSANs: a list is expected"),
+        ("machine: {sysctls: [hush]}", r"machine\.sysctls: a mapping is expected"),
+        ("machine: {token: [hush]}", r"machine\.token: a text is expected"),
+        ("machine: {install: {wipe: hush}}", r"machine\.install\.wipe: true or false is expected"),
+        ("machine: {time: {bootTimeout: hush}}", r"machine\.time\.bootTimeout: a duration like 1h30m is expected"),
+        ("machine: {ca: {crt: hush!}}", r"machine\.ca: a certificate or key .* is no base64"),
+        ("machine: {files: [{permissions: hush}]}", r"machine\.files\.0\.permissions: a number is expected"),
+        ("machine: {disks: [{partitions: [{size: hush}]}]}", r"partitions\.0\.size: a size is expected"),
+        (
+            "kind: LinkConfig\nhardwareAddr: 1\n---\nkind: KmsgLogConfig\n---\nkind: LinkConfig\n",
+            "two documents LinkConfig",
+        ),
+        (
+            "kind: StaticHostConfig\nname: hush\n---\nkind: DHCPv4Config\nclientIdentifier: [hush]\n",
+            "clientIdentifier: a text",
+        ),
+        (
+            "kind: Layer2VIPConfig\n---\nkind: ResolverConfig\nnameservers: [{address: hush}]\n",
+            "an address is expected",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_without_showing_it(text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read(text)
+    assert "hush" not in str(caught.value)
+
+
+def test_what_a_newer_talos_has_stays_as_it_is():
+    documents = read("machine: {teleport: {to: [moon]}}\n---\napiVersion: v1alpha1\nkind: MoonConfig\nphase: 3\n")
+    assert documents[0]["machine"]["teleport"] == {"to": ["moon"]}
+    assert documents[1] == {"apiVersion": "v1alpha1", "kind": "MoonConfig", "phase": 3}
+
+
+def test_merging_adds_lists_and_leaves_what_the_patch_does_not_say():
+    before = read("machine: {certSANs: [a], sysctls: {a: '1'}, kubelet: {image: x, extraArgs: {v: 1}}}")
+    patch = read("machine: {certSANs: [b], sysctls: {b: '2'}, kubelet: {extraArgs: {v: 2}}}\ndebug: true\n")
+    main = merge(before, patch)[0]
+    assert main["machine"]["certSANs"] == ["a", "b"]
+    assert main["machine"]["sysctls"] == {"a": "1", "b": "2"}
+    assert main["machine"]["kubelet"] == {"image": "x", "extraArgs": {"v": "2"}}
+    assert main["debug"] is True
+    assert "debug" not in before[0] or before[0]["debug"] is False
+
+
+def test_networks_of_a_cluster_are_replaced_not_added():
+    before = read("cluster: {network: {podSubnets: [192.0.2.0/25], serviceSubnets: [192.0.2.128/25]}}")
+    after = merge(before, read("cluster: {network: {podSubnets: [198.51.100.0/24]}}"))
+    assert after[0]["cluster"]["network"]["podSubnets"] == ["198.51.100.0/24"]
+    assert after[0]["cluster"]["network"]["serviceSubnets"] == ["192.0.2.128/25"]
+
+
+def test_a_merge_that_would_be_wrong_is_refused():
+    interfaces = read("machine: {network: {interfaces: [{interface: eth0}]}}")
+    with pytest.raises(InputError, match=r"machine\.network\.interfaces: its items are merged by name"):
+        merge(interfaces, interfaces)
+    with pytest.raises(InputError, match="a patch that deletes"):
+        merge(interfaces, [{"machine": {"network": {"$patch": "delete"}}}])
+
+
+def test_a_main_document_cannot_be_taken_away():
+    with pytest.raises(InputError, match="no main document"):
+        difference(made(), made()[1:])
+
+
+@pytest.mark.parametrize("name", ["contract", "difference", "generate", "merge", "read", "sanitize", "secrets"])
 def test_the_examples_run(name):
     assert doctest.testmod(importlib.import_module(f"omniherd.machineconfig.{name}")).failed == 0
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from omniherd import template
+from omniherd._core.durations import duration_text, parse_duration
 from omniherd.errors import InputError
 from omniherd.template import (
     Cluster,
@@ -20,7 +21,6 @@ from omniherd.template import (
     TemplateError,
     Workers,
 )
-from omniherd.template.durations import duration_text, parse_duration
 from omniherd.template.problems import go_quote
 from omniherd.template.validation import machine_id_refusal
 from omniherd.template.versions import VersionRefused, parse_version

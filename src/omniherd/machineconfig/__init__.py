@@ -9,8 +9,9 @@ from __future__ import annotations
 from omniherd.machineconfig.contract import Contract
 from omniherd.machineconfig.difference import difference
 from omniherd.machineconfig.generate import generate
+from omniherd.machineconfig.merge import merge
 from omniherd.machineconfig.read import read
 from omniherd.machineconfig.sanitize import sanitize
 from omniherd.machineconfig.secrets import KeyPair, Secrets
 
-__all__ = ["Contract", "KeyPair", "Secrets", "difference", "generate", "read", "sanitize"]
+__all__ = ["Contract", "KeyPair", "Secrets", "difference", "generate", "merge", "read", "sanitize"]

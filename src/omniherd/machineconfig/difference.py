@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from omniherd._core.shapes import is_list, is_mapping
+from omniherd.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["difference", "identity"]
 
 _DELETE = "$patch"
+_MAIN = (("version", "v1alpha1"),)
 
 
 def difference(
@@ -28,6 +30,9 @@ def difference(
 
     Returns:
         At most two patches, each as a list of documents; none when nothing differs.
+
+    Raises:
+        InputError: `modified` has no main document where `original` has one.
 
     Example:
         >>> before = [{"version": "v1alpha1", "machine": {"certSANs": ["a"], "token": "x"}}]
@@ -61,6 +66,8 @@ def _patch(
     after = {tuple(identity(document).items()): document for document in modified}
     found: list[dict[str, Any]] = []
     if first:
+        if _MAIN in before and _MAIN not in after:
+            raise InputError("the second machine configuration has no main document, and no patch can delete that")
         found += [{**dict(key), _DELETE: "delete"} for key in before if key not in after]
         found += [dict(document) for key, document in after.items() if key not in before]
     for key, document in after.items():

@@ -89,8 +89,9 @@ def _document(kind: str, **fields: Any) -> dict[str, Any]:
     return {"apiVersion": "v1alpha1", "kind": kind, **fields}
 
 
-def _pair(pair: KeyPair | None, *, key: bool) -> dict[str, str]:
-    return {"crt": pair.crt, "key": pair.key if key else ""} if pair is not None else {"crt": "", "key": ""}
+def _pair(name: str, pair: KeyPair | None, *, key: bool) -> dict[str, dict[str, str]]:
+    """Return the field for an authority; there is none when there is no authority."""
+    return {} if pair is None else {name: {"crt": pair.crt, "key": pair.key if key else ""}}
 
 
 def _host_dns(contract: Contract) -> dict[str, bool]:
@@ -115,7 +116,7 @@ def _machine(
     machine: dict[str, Any] = {
         "type": "controlplane" if control_plane else "worker",
         "token": secrets.machine_token,
-        "ca": _pair(secrets.talos, key=control_plane),
+        **_pair("ca", secrets.talos, key=control_plane),
         "certSANs": [],
         "kubelet": kubelet,
         "install": install,
@@ -161,7 +162,7 @@ def _cluster(contract: Contract, secrets: Secrets, cluster: str, endpoint: str) 
             "serviceSubnets": ["10.96.0.0/12"],
         },
         "token": secrets.bootstrap_token,
-        "ca": _pair(secrets.kubernetes, key=False),
+        **_pair("ca", secrets.kubernetes, key=False),
         "discovery": {
             "enabled": True,
             "registries": {"kubernetes": {"disabled": True} if contract.since(2) else {}, "service": {}},
@@ -180,13 +181,14 @@ def _control_plane(contract: Contract, secrets: Secrets, version: str, endpoint:
         api_server["certSANs"] = [urlsplit(endpoint).hostname or ""]
         api_server["disablePodSecurityPolicy"] = True
     cluster: dict[str, Any] = {
-        "ca": _pair(secrets.kubernetes, key=True),
-        "aggregatorCA": _pair(secrets.aggregator, key=True),
-        "serviceAccount": {"key": secrets.service_account_key or ""},
+        **_pair("ca", secrets.kubernetes, key=True),
+        **_pair("aggregatorCA", secrets.aggregator, key=True),
         "apiServer": api_server,
         "proxy": {"image": f"{_KUBERNETES}/kube-proxy:{version}"},
-        "etcd": {"ca": _pair(secrets.etcd, key=True)},
+        "etcd": _pair("ca", secrets.etcd, key=True) or {"ca": None},
     }
+    if secrets.service_account_key is not None:
+        cluster["serviceAccount"] = {"key": secrets.service_account_key}
     if not contract.since(14):
         cluster["controllerManager"] = {"image": f"{_KUBERNETES}/kube-controller-manager:{version}"}
         cluster["scheduler"] = {"image": f"{_KUBERNETES}/kube-scheduler:{version}"}

@@ -1,32 +1,63 @@
-"""Read a machine configuration."""
+"""Read a machine configuration as Talos' library would read it and write it again."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from omniherd._core.shapes import is_mapping
 from omniherd.errors import InputError
-from omniherd.yamlform import load_all
+from omniherd.machineconfig.difference import identity
+from omniherd.machineconfig.fields import shape_of_kind
+from omniherd.machineconfig.normal import normal, plain
 
 __all__ = ["read"]
 
+_MAIN_KEYS = frozenset(("version", "machine", "cluster", "debug", "persist"))
+
 
 def read(text: str | bytes) -> list[dict[str, Any]]:
-    r"""Return the documents of a machine configuration's text.
+    r"""Return the documents of a machine configuration, in the form in which Talos' library writes them.
+
+    Fields that are empty are left out or there, as the library has it, so that two configurations that mean the same
+    are the same. Fields and kinds that the library does not know yet stay as they are.
 
     Args:
         text: The configuration, one YAML document or several.
 
+    Returns:
+        The documents, the main one, which has no `kind`, first.
+
     Raises:
-        InputError: There is no document, or one is no mapping.
+        InputError: There is no document, one stands twice, is of no kind, or has a value that does not fit its field.
         YAMLError: The text is no YAML.
 
     Example:
-        >>> read("version: v1alpha1\nmachine:\n  type: worker\n")
-        [{'version': 'v1alpha1', 'machine': {'type': 'worker'}}]
+        >>> read("machine:\n  type: worker\n  sysctls: {vm.swappiness: 010}\n")[0]["machine"]
+        {'type': 'worker', 'token': '', 'certSANs': [], 'sysctls': {'vm.swappiness': '010'}}
     """
-    documents: list[Any] = [document for document in load_all(text) if document is not None]
+    from omniherd.yamlform import compose_all, construct
+
+    documents: list[dict[str, Any]] = []
+    for node in compose_all(text):
+        source = construct(node, source=True)
+        if source is None:
+            continue
+        if not is_mapping(source):
+            raise InputError("a document of the machine configuration is no mapping")
+        document = _document(dict(source))
+        if any(identity(other) == identity(document) for other in documents):
+            name = " ".join(str(value) for key, value in identity(document).items() if key != "apiVersion")
+            raise InputError(f"the machine configuration has two documents {name}")
+        documents.append(document)
     if not documents:
         raise InputError("the machine configuration is empty")
-    if not all(isinstance(document, dict) for document in documents):
-        raise InputError("a document of the machine configuration is no mapping")
-    return documents
+    return sorted(documents, key=lambda document: bool(document.get("kind")))
+
+
+def _document(source: dict[Any, Any]) -> dict[str, Any]:
+    kind = source.get("kind")
+    if not kind and not _MAIN_KEYS & set(source):
+        raise InputError("a document of the machine configuration has no kind")
+    shape = shape_of_kind(kind if isinstance(kind, str) else "")
+    document: dict[str, Any] = plain(source) if shape is None else normal(source, shape)
+    return document

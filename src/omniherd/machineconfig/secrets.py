@@ -13,7 +13,7 @@ from omniherd.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["KeyPair", "Secrets"]
+__all__ = ["KeyPair", "Secrets", "one_line_base64"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +101,7 @@ class Secrets:
             etcd=_pair(etcd.get("ca")) if is_mapping(etcd) else None,
             kubernetes=_pair(cluster.get("ca")),
             aggregator=_pair(cluster.get("aggregatorCA")),
-            service_account_key=_base64(_text(account, "key")) if is_mapping(account) else None,
+            service_account_key=one_line_base64(_text(account, "key")) if is_mapping(account) else None,
             talos=_pair(machine.get("ca")),
         )
 
@@ -135,7 +135,7 @@ class Secrets:
             etcd=_pair(certs.get("etcd")),
             kubernetes=_pair(certs.get("k8s")),
             aggregator=_pair(certs.get("k8saggregator")),
-            service_account_key=_base64(_text(account, "key")) if is_mapping(account) else None,
+            service_account_key=one_line_base64(_text(account, "key")) if is_mapping(account) else None,
             talos=_pair(certs.get("os")),
         )
 
@@ -186,10 +186,10 @@ def _text(section: Mapping[Any, Any], name: str) -> str:
 def _pair(value: Any) -> KeyPair | None:
     if not is_mapping(value):
         return None
-    return KeyPair(_base64(_text(value, "crt")), _base64(_text(value, "key")))
+    return KeyPair(one_line_base64(_text(value, "crt")), one_line_base64(_text(value, "key")))
 
 
-def _base64(text: str) -> str:
+def one_line_base64(text: str) -> str:
     """Return the same bytes, written in one line."""
     try:
         data = base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from omniherd._core.durations import parse_duration
 from omniherd.errors import YAMLError
-from omniherd.template.durations import parse_duration
 from omniherd.template.language import KEYS, KINDS, Key, Shape, keys_of
 from omniherd.template.problems import Place, go_quote
 

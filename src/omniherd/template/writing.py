@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
+from omniherd._core.durations import duration_text
 from omniherd.template import models
-from omniherd.template.durations import duration_text
 from omniherd.template.inline import inline_text
 from omniherd.template.language import KEYS, KINDS, NEWEST, OLDEST, Shape
 

@@ -10,15 +10,22 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+type merger interface {
+	Merge(any) error
+}
+
 var (
 	yamlWriter = reflect.TypeFor[yaml.Marshaler]()
 	textWriter = reflect.TypeFor[encoding.TextMarshaler]()
-	zeroTeller = reflect.TypeFor[yaml.IsZeroer]()
+	mergerType = reflect.TypeFor[merger]()
 )
 
-// fields tells the fields of all kinds of documents: their names, whether they are left out when empty, and their types.
+// fields tells what the documents of the given kinds are made of.
+//
+// Of each type it has the fields in their order: name, shape, and whether the field is left out when it is empty, and how
+// it is merged. Of a type that writes itself it has what its zero value is written as.
 func fields(asked request) (any, error) {
-	seen := table{types: map[string]any{}}
+	seen := table{structs: map[string][][]string{}, texts: map[string]any{}}
 	kinds := map[string]string{}
 
 	for _, kind := range asked.Kinds {
@@ -35,11 +42,12 @@ func fields(asked request) (any, error) {
 		kinds[kind] = seen.shape(reflect.TypeOf(loaded.Documents()[0]).Elem())
 	}
 
-	return map[string]any{"kinds": kinds, "types": seen.types}, nil
+	return map[string]any{"kinds": kinds, "structs": seen.structs, "texts": seen.texts}, nil
 }
 
 type table struct {
-	types map[string]any
+	structs map[string][][]string
+	texts   map[string]any
 }
 
 // shape names a type: a pointer by `*`, a list by `[]`, a map by `{}`, a struct by `@`, what writes itself by `~`.
@@ -48,11 +56,10 @@ func (seen table) shape(of reflect.Type) string {
 		return "*" + seen.shape(of.Elem())
 	}
 
-	name := strings.TrimPrefix(of.String(), "*")
 	if writes(of) {
-		seen.types["~"+name] = kindName(of)
+		seen.texts["~"+of.String()] = zero(of)
 
-		return "~" + name
+		return "~" + of.String()
 	}
 
 	switch of.Kind() { //nolint:exhaustive
@@ -61,20 +68,22 @@ func (seen table) shape(of reflect.Type) string {
 	case reflect.Map:
 		return "{}" + seen.shape(of.Elem())
 	case reflect.Struct:
-		seen.describe("@"+name, of)
+		name := "@" + of.String()
+		if _, known := seen.structs[name]; !known {
+			seen.structs[name] = nil
+			seen.structs[name] = seen.rows(of)
+		}
 
-		return "@" + name
+		return name
+	case reflect.Bool, reflect.String, reflect.Interface:
+		return of.Kind().String()
 	default:
-		return kindName(of)
-	}
-}
+		if of.String() == "time.Duration" {
+			return "duration"
+		}
 
-func kindName(of reflect.Type) string {
-	if of.String() == "time.Duration" {
-		return "duration"
+		return "int"
 	}
-
-	return of.Kind().String()
 }
 
 func writes(of reflect.Type) bool {
@@ -87,19 +96,28 @@ func writes(of reflect.Type) bool {
 	return false
 }
 
-func (seen table) describe(name string, of reflect.Type) {
-	if _, known := seen.types[name]; known {
-		return
+// zero is what a type's zero value is written as, nil also where it cannot be written.
+func zero(of reflect.Type) (value any) {
+	defer func() { recover() }() //nolint:errcheck
+
+	text, err := yaml.Marshal(reflect.New(of).Interface())
+	if err != nil {
+		return nil
 	}
 
-	rows := [][]string{}
-	seen.types[name] = rows
+	yaml.Unmarshal(text, &value) //nolint:errcheck
+
+	return value
+}
+
+func (seen table) rows(of reflect.Type) [][]string {
+	found := [][]string{}
 
 	for i := range of.NumField() {
 		field := of.Field(i)
 		tag := strings.Split(field.Tag.Get("yaml"), ",")
 
-		if field.PkgPath != "" && !field.Anonymous || tag[0] == "-" {
+		if !field.IsExported() || tag[0] == "-" {
 			continue
 		}
 
@@ -108,23 +126,38 @@ func (seen table) describe(name string, of reflect.Type) {
 		}
 
 		row := []string{tag[0], seen.shape(field.Type)}
+		inline := false
 
 		for _, one := range tag[1:] {
-			if one == "omitempty" || one == "inline" {
-				row = append(row, one)
+			switch one {
+			case "inline":
+				inline = true
+			case "omitempty":
+				row = append(row, "omit")
 			}
 		}
 
-		if field.Type.Implements(zeroTeller) {
-			row = append(row, "zero")
+		if inline && field.Type.Kind() == reflect.Struct {
+			found = append(found, seen.rows(field.Type)...)
+
+			continue
 		}
 
-		if field.Tag.Get("merge") != "" {
-			row = append(row, "merge "+field.Tag.Get("merge"))
+		if inline {
+			// Everything that is not a field of its own.
+			row[0] = "*"
 		}
 
-		rows = append(rows, row)
+		if field.Tag.Get("merge") == "replace" {
+			row = append(row, "replace")
+		}
+
+		if reflect.PointerTo(field.Type).Implements(mergerType) {
+			row = append(row, "merger")
+		}
+
+		found = append(found, row)
 	}
 
-	seen.types[name] = rows
+	return found
 }

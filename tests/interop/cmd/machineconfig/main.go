@@ -69,7 +69,7 @@ func main() {
 
 		err := json.Unmarshal(lines.Bytes(), &asked)
 		if err == nil {
-			answer["answer"], err = verbs[asked.Do](asked)
+			answer["answer"], err = guarded(asked)
 		}
 
 		if err != nil {
@@ -81,6 +81,17 @@ func main() {
 			os.Exit(1)
 		}
 	}
+}
+
+// guarded makes an error of a panic: the libraries do not expect everything that a text can hold.
+func guarded(asked request) (answer any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+
+	return verbs[asked.Do](asked)
 }
 
 func plain(provider talosconfig.Provider) (any, error) {
