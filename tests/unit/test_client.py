@@ -72,6 +72,24 @@ def test_a_delete_that_times_out_names_the_holders(omni):
     omni.wait_gone(MachineClass, "held", timeout=5)
 
 
+def test_a_wait_sees_what_happens_after_its_first_look(omni, monkeypatch):
+    omni.create(MachineClass("leaving", finalizers=["backup"], spec={"match_labels": ["a = b"]}))
+    omni.teardown(MachineClass, "leaving")
+    states = type(omni)._states
+    seen = []
+
+    def let_go_after_the_first(self, *arguments):
+        for state in states(self, *arguments):
+            if not seen:
+                omni.edit(MachineClass, "leaving", lambda one: one.finalizers.clear())
+            seen.append(state)
+            yield state
+
+    monkeypatch.setattr(type(omni), "_states", let_go_after_the_first)
+    omni.wait_gone(MachineClass, "leaving", timeout=30)
+    assert (seen[0].phase, seen[-1]) == ("tearingDown", None)
+
+
 def test_delete_many_refuses_an_empty_selector(omni):
     for empty in ("", "  ", {}, None):
         with pytest.raises(InputError, match="needs a selector"):

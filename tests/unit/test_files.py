@@ -142,3 +142,11 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left") as caught:
         write_atomic(tmp_path / "a", "x")
     assert caught.value.filename == str(tmp_path / "a")
+
+
+@pytest.mark.skipif(not is_special("/dev/full"), reason="this system has no device that is always full")
+def test_a_full_device_is_named():
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomic("/dev/full", "x")
+    assert caught.value.filename == "/dev/full"
+    assert is_special("/dev/full")

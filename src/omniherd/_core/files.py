@@ -54,8 +54,13 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[Bina
         OSError: See `write_atomic`.
     """
     if is_special(path):
-        with Path(path).open("wb") as file:
-            yield file
+        try:
+            with Path(path).open("wb") as file:
+                yield file
+        except OSError as error:
+            if error.errno in _FULL:
+                raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+            raise
         return
     # It takes longer to import than most commands to read.
     import tempfile
