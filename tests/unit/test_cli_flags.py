@@ -79,6 +79,12 @@ def test_words(words: tuple[str, ...], expected: dict[str, Any]) -> None:
         (("a", "-l"), "flag needs an argument: 'l' in -l"),
         (("a", "--selector"), "flag needs an argument: --selector"),
         (("--watch=maybe",), 'invalid argument "maybe" for "-w, --watch" flag: '),
+        (("a", "--wait", "--5s"), 'invalid argument "--5s" for "--wait" flag: time: invalid duration "--5s"'),
+        (
+            ("a", "--wait", "9999999h"),
+            'invalid argument "9999999h" for "--wait" flag: time: invalid duration "9999999h"',
+        ),
+        (("a", "--wait", "1m5"), 'invalid argument "1m5" for "--wait" flag: time: missing unit in duration "1m5"'),
         (("a", "--wait", "1y"), 'invalid argument "1y" for "--wait" flag: time: unknown unit "y" in duration "1y"'),
         (
             ("a", "--all", "-l", "x"),

@@ -5,21 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniherd.cli.join_tokens import duration_text, endpoint_url, token_rows
+from omniherd.cli.join_tokens import endpoint_url, token_rows
 from omniherd.cli.providers import provider_rows
 from omniherd.credentials import ServiceAccount
 from omniherd.resources import InfraProviderCombinedStatus, JoinTokenStatus
 
 if TYPE_CHECKING:
     from command_shell import Shell
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(3600, "1h0m0s"), (5400, "1h30m0s"), (90, "1m30s"), (1.5, "1.5s"), (86400 * 2, "48h0m0s"), (59, "59s")],
-)
-def test_durations_as_go_writes_them(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
 
 
 def test_the_join_url_keeps_its_query() -> None:

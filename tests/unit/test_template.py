@@ -76,6 +76,8 @@ def test_what_is_no_duration(text):
     [
         (timedelta(), "0s"),
         (timedelta(hours=2), "2h0m0s"),
+        (timedelta(minutes=90), "1h30m0s"),
+        (timedelta(seconds=59), "59s"),
         (timedelta(minutes=1, seconds=1.5), "1m1.5s"),
         (timedelta(milliseconds=1.5), "1.5ms"),
         (timedelta(microseconds=7), "7µs"),

@@ -6,9 +6,9 @@ import re
 from datetime import timedelta
 from fractions import Fraction
 
-__all__ = ["duration_text", "parse_duration"]
+__all__ = ["UNITS", "duration_text", "parse_duration"]
 
-_UNITS = {
+UNITS = {
     "ns": Fraction(1, 1000),
     "us": Fraction(1),
     "µs": Fraction(1),
@@ -46,7 +46,7 @@ def parse_duration(text: str) -> timedelta | None:
         if match is None or not (match[1] or match[2]):
             return None
         digits = (match[1] or "") + (match[2] or "")
-        total += Fraction(int(digits[:60]), 10 ** len(match[2] or "")) * _UNITS[match[3]]
+        total += Fraction(int(digits[:60]), 10 ** len(match[2] or "")) * UNITS[match[3]]
         at = match.end()
     if total > _LONGEST:
         return None

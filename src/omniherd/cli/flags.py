@@ -53,27 +53,23 @@ class Duration(click.ParamType[float]):
     """A duration as Go writes it, `1h30m`, in seconds."""
 
     name = "duration"
-    _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}  # noqa: RUF012 - a constant
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it; a number is one already."""
         if isinstance(value, (int, float)):
             return float(value)
+        from omniherd._core.durations import UNITS, parse_duration
+
         text = str(value)
-        sign = -1.0 if text.startswith("-") else 1.0
-        rest = text.lstrip("+-")
-        if rest == "0":
-            return 0.0
-        total = 0.0
-        for number, unit in re.findall(r"([0-9]*\.?[0-9]+)([a-zµ]*)", rest):
+        found = parse_duration(text)
+        if found is not None:
+            return found.total_seconds()
+        for unit in re.findall(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)", text):
             if not unit:
                 return self.fail(f'time: missing unit in duration "{text}"', param, ctx)
-            if unit not in self._UNITS:
+            if unit not in UNITS:
                 return self.fail(f'time: unknown unit "{unit}" in duration "{text}"', param, ctx)
-            total += float(number) * self._UNITS[unit]
-        if not re.fullmatch(r"(?:[0-9]*\.?[0-9]+[a-zµ]+)+", rest):
-            return self.fail(f'time: invalid duration "{text}"', param, ctx)
-        return sign * total
+        return self.fail(f'time: invalid duration "{text}"', param, ctx)
 
 
 class Number(click.ParamType[float]):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "create",
     "delete",
-    "duration_text",
     "endpoint_url",
     "kernel_args",
     "list_tokens",
@@ -141,22 +140,11 @@ def renew(**values: Any) -> None:
 
         with omni.edit(JoinToken, token) as change:
             change.spec.expiration_time.FromSeconds(int(time.time() + ttl))
-    sys.stdout.write(f'token "{token}" was renewed, new ttl is {duration_text(ttl)}\n')
+    from datetime import timedelta
 
+    from omniherd._core.durations import duration_text
 
-def duration_text(seconds: float) -> str:
-    """Return a length of time as Go writes it.
-
-    Example:
-        >>> duration_text(5400)
-        '1h30m0s'
-    """
-    whole, rest = int(seconds), seconds % 1
-    hours, minutes, left = whole // 3600, whole // 60 % 60, whole % 60
-    fraction = f"{rest:.9f}"[1:].rstrip("0").rstrip(".") if rest else ""
-    if hours:
-        return f"{hours}h{minutes}m{left}{fraction}s"
-    return f"{minutes}m{left}{fraction}s" if minutes else f"{left}{fraction}s"
+    sys.stdout.write(f'token "{token}" was renewed, new ttl is {duration_text(timedelta(seconds=ttl))}\n')
 
 
 @command(minimum=1, maximum=1)
