@@ -14,6 +14,7 @@ from command_shell import Shell
 from omniherd import Omni
 from omniherd.emulator import Emulator
 from omniherd.resources import MachineClass
+from omniherd.talosconfig import parse_talosconfig
 
 
 @pytest.fixture
@@ -293,6 +294,23 @@ def test_the_emulator_serves_and_stops(number: int, offline: Shell) -> None:
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert out == "".join(f"export {name}={value}\n" for name, value in lines.items())
+
+
+def test_the_emulator_brings_a_cluster_outside(offline: Shell) -> None:
+    with offline.start("emulator", "--no-fleet", "--foreign-cluster", "tc", "--foreign-machines", "1,2") as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.terminate()
+    assert line == "foreign cluster outside has the nodes 192.0.251.1,192.0.251.2,192.0.251.3\n"
+    assert (offline.home / "tc").stat().st_mode & 0o777 == 0o600
+    assert parse_talosconfig((offline.home / "tc").read_text()).nodes == ("192.0.251.1",)
+
+
+@pytest.mark.parametrize("machines", ["3", "a,b", "1,-1", ""])
+def test_the_size_of_a_foreign_cluster_is_two_numbers(machines: str, offline: Shell) -> None:
+    code, out, err = offline("emulator", "--foreign-machines", machines)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"Error: --foreign-machines wants N,M, not {machines!r}")
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "nonsense", "127.0.0.1:99999"])

@@ -10,7 +10,7 @@ import yaml
 
 from omniherd.emulator.certificate import Authority
 from omniherd.emulator.foreign import ForeignCluster
-from omniherd.emulator.foreign.secrets import Secrets
+from omniherd.emulator.foreign.secrets import make_secrets
 from omniherd.emulator.services.schematics import schematic_id
 from omniherd.errors import InputError
 from unit.direct_talos import APPLY, call, pair_of
@@ -141,6 +141,38 @@ def test_a_cluster_has_a_control_plane_and_not_too_many_machines(counts):
 
 
 def test_keys_are_not_shown():
-    secrets = Secrets.make()
-    shown = repr(secrets)
-    assert all(one not in shown for one in (secrets.token, secrets.secretbox, repr(secrets.talos.key)))
+    authority = Authority.make("talos")
+    assert "PRIVATE" not in repr(authority)
+    assert repr(make_secrets(authority)) == "Secrets(...)"
+
+
+def test_a_machine_that_is_off_does_not_answer():
+    with ForeignCluster(workers=1) as cluster:
+        worker = cluster.workers[0]
+        cluster.power_off(worker)
+        with pytest.raises(grpc.RpcError, match=r"dial tcp 192\.0\.251\.2:50000: i/o timeout"):
+            call(cluster, "/machine.MachineService/Hostname", node=worker)
+        cluster.power_on(worker)
+        assert call(cluster, "/machine.MachineService/Hostname", node=worker)
+
+
+def test_without_discovery_machines_know_nobody():
+    with ForeignCluster(discovery=False) as cluster:
+        assert resources(cluster, "Members.cluster.talos.dev", "cluster", cluster.nodes[0]) == {}
+
+
+def test_talos_from_elsewhere_has_no_schematic():
+    with ForeignCluster(schematic="", workers=0) as cluster:
+        assert resources(cluster, "ExtensionStatuses.runtime.talos.dev", "runtime", cluster.nodes[0]) == {}
+
+
+@pytest.mark.parametrize(
+    ("talos", "kinds"),
+    [("1.11.5", {"WatchdogTimerConfig"}), ("1.13.5", {"HostnameConfig", "WatchdogTimerConfig"})],
+)
+def test_configurations_have_the_form_of_their_version(talos, kinds):
+    cluster = ForeignCluster(talos=talos, kubernetes="1.34.3", workers=0)
+    first, *others = yaml.safe_load_all(cluster.configuration(cluster.nodes[0]))
+    assert {one["kind"] for one in others} == kinds
+    names = [first["machine"].get("network", {}).get("hostname"), *(one.get("hostname") for one in others)]
+    assert [name for name in names if name] == ["outside-cp-1"]

@@ -38,6 +38,18 @@ def environment_text(variables: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
 
+def _counts(text: str) -> tuple[int, int]:
+    """Return two numbers with a comma between them.
+
+    Raises:
+        InputError: It has another form.
+    """
+    planes, _, workers = text.partition(",")
+    if not (planes.isascii() and planes.isdigit() and workers.isascii() and workers.isdigit()):
+        raise InputError(f"--foreign-machines wants N,M, not {text!r}", hint="three control planes and a worker: 3,1")
+    return int(planes), int(workers)
+
+
 def _seed(source: str | None, settings: Settings) -> str | list[bytes] | None:
     """Return a file's name as it is, else what the server of a context has.
 
@@ -80,6 +92,8 @@ def _seed(source: str | None, settings: Settings) -> str | list[bytes] | None:
 @flag("--any-type", help="admit resource types that Omni does not have")
 @option("--data", metavar="FILE", help="keep everything in a file, and go on from it")
 @option("--seed-from", metavar="FILE|CONTEXT", help="start with what a file has, or a copy of a real server's state")
+@option("--foreign-cluster", metavar="FILE", help="start a Talos cluster outside, too; its talosconfig goes there")
+@option("--foreign-machines", default="1,1", metavar="N,M", help="its control planes and workers, 1,1 by default")
 def emulator(**values: Any) -> None:
     """Serve an Omni of your own on this machine, until Ctrl-C. Its state is gone with it, unless --data keeps it."""
     from omniherd._core.files import write_atomic
@@ -87,6 +101,7 @@ def emulator(**values: Any) -> None:
 
     settings = Settings(values)
     host, port = split_address(values["listen"])
+    planes, workers = _counts(values["foreign_machines"])
     done = threading.Event()
 
     def stop(_number: int, _frame: object) -> None:
@@ -109,6 +124,10 @@ def emulator(**values: Any) -> None:
             seed_from=_seed(values["seed_from"], settings),
         ) as server:
             text = environment_text(server.environment())
+            if values["foreign_cluster"]:
+                foreign = server.foreign_cluster(control_planes=planes, workers=workers)
+                write_atomic(values["foreign_cluster"], foreign.talosconfig, 0o600)
+                sys.stderr.write(f"foreign cluster {foreign.name} has the nodes {','.join(foreign.nodes)}\n")
             if values["ready_file"]:
                 write_atomic(values["ready_file"], text, 0o600)
             sys.stdout.write("".join(f"export {line}\n" for line in text.splitlines()))

@@ -48,6 +48,7 @@ class ForeignCluster:
         talos: The Talos version of its machines.
         kubernetes: Its Kubernetes version.
         schematic: The schematic that its machines were installed from; empty for Talos from elsewhere.
+        discovery: Whether its machines know of each other: it is off in clusters without a discovery service.
         first: The place of its first machine among all foreign machines, from 1 on; ids and addresses follow from it.
         host: A loopback address.
         port: The port, 0 for a free one.
@@ -73,6 +74,7 @@ class ForeignCluster:
         talos: str = "1.13.5",
         kubernetes: str = "1.35.5",
         schematic: str = _VANILLA,
+        discovery: bool = True,
         first: int = 1,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -80,8 +82,9 @@ class ForeignCluster:
     ) -> None:
         from omniherd.emulator.auth import Keyring
         from omniherd.emulator.catalog import add_catalog
+        from omniherd.emulator.certificate import Authority
         from omniherd.emulator.foreign.apid import Apid
-        from omniherd.emulator.foreign.secrets import Secrets
+        from omniherd.emulator.foreign.secrets import make_secrets
         from omniherd.emulator.server import Server
         from omniherd.emulator.store import Store
         from omniherd.emulator.talos.answers import Answers
@@ -110,13 +113,14 @@ class ForeignCluster:
             for role, count, offset in (("cp", control_planes, 0), ("worker", workers, control_planes))
         )
         self._plan = ClusterPlan(name, kubernetes, talos, {}, planes, others)
-        self._secrets = Secrets.make()
+        self._authority = Authority.make("talos")
+        secrets = make_secrets(self._authority)
         factory = ImageFactory()
         self._schematic = schematic
         self._schematic_id = factory.know(schematic) if schematic else ""
         self._lock = threading.RLock()
         self._texts = {
-            machine.id: configuration(self._plan, machine, self._secrets, self._schematic_id)
+            machine.id: configuration(self._plan, machine, secrets, self._schematic_id)
             for machine in self._plan.machines
         }
         # What Omni would know of it is what its machines are made of here.
@@ -126,19 +130,19 @@ class ForeignCluster:
         for machine in self._plan.machines:
             self._leave_omni(machine.id)
         self._nodes = Nodes(self._store)
-        running = Running(self._store.clock, MachineLog(self._store))
+        self._running = running = Running(self._store.clock, MachineLog(self._store))
         api = MachineAPI(self._nodes, running)
         streams = Streams(running, api, Health(self._nodes, running))
-        self._resources = NodeResources(self._store, self._nodes, running, more=self._more)
+        self._resources = NodeResources(self._store, self._nodes, running, more=self._more, discovery=discovery)
         answers = Answers(running, {**api.unary(), _APPLY: self._apply}, streams, self._resources)
-        self._admin = self._secrets.talos.issue(organization="os:admin")
+        self._admin = self._authority.issue(organization="os:admin")
         self._server = Server(
             {},
             Keyring(self._store),
             host,
             port,
-            self._secrets.talos.issue((host, "localhost", *self.nodes)),
-            clients=self._secrets.talos.certificate,
+            self._authority.issue((host, "localhost", *self.nodes)),
+            clients=self._authority.certificate,
             talos=Apid(self._members, running, answers),
         )
         self._front = Front(factory.answer, host, 0)
@@ -189,14 +193,12 @@ class ForeignCluster:
         Args:
             role: `os:reader`, `os:operator` or `os:admin`.
         """
-        return self._talosconfig(self._secrets.talos.issue(organization=role))
+        return self._talosconfig(self._authority.issue(organization=role))
 
     def _talosconfig(self, pair: tuple[bytes, bytes]) -> str:
         from omniherd.yamlform import dump
 
-        authority, certificate, key = (
-            base64.b64encode(one).decode() for one in (self._secrets.talos.certificate, *pair)
-        )
+        authority, certificate, key = (base64.b64encode(one).decode() for one in (self._authority.certificate, *pair))
         context = {
             "endpoints": [self.endpoint],
             "nodes": self.control_planes[:1],
@@ -234,6 +236,32 @@ class ForeignCluster:
         except ValueError as error:
             raise InputError(f"this is no configuration of a machine: {error}") from None
         self._take(machine.id, text)
+
+    def power_off(self, node: str) -> None:
+        """Switch a machine off: it answers no more.
+
+        Args:
+            node: Its address.
+
+        Raises:
+            InputError: It has no such machine.
+        """
+        self._running.shut_down(self._node(node))
+
+    def power_on(self, node: str) -> None:
+        """Switch a machine on that was switched off.
+
+        Args:
+            node: Its address.
+
+        Raises:
+            InputError: It has no such machine.
+        """
+        self._running.power_on(self._node(node))
+
+    def _node(self, node: str) -> Node:
+        machine = self._machine(node)
+        return next(one for one in self._members() if one.id == machine.id)
 
     def _machine(self, node: str) -> MachinePlan:
         for machine in self._plan.machines:

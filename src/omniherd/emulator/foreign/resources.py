@@ -62,10 +62,10 @@ def of_configuration(documents: list[dict[str, Any]], written: str) -> Iterator[
         {"description": _CONTROL_PLANE_NAMESPACE},
         text_field(1, _CONTROL_PLANE_NAMESPACE),
     )
-    yield from _control_plane(cluster)
+    yield from _control_plane(cluster, documents)
 
 
-def _control_plane(cluster: Mapping[str, Any]) -> Iterator[Stored]:
+def _control_plane(cluster: Mapping[str, Any], documents: list[dict[str, Any]]) -> Iterator[Stored]:
     endpoint = str(_mapping(cluster.get("controlPlane")).get("endpoint", ""))
     image = _image(cluster, "apiServer")
     yield made(
@@ -79,7 +79,8 @@ def _control_plane(cluster: Mapping[str, Any]) -> Iterator[Stored]:
         ("ControllerManagerConfigs", "kube-controller-manager", "controllerManager"),
         ("SchedulerConfigs", "kube-scheduler", "scheduler"),
     ):
-        image = _image(cluster, part)
+        apart = _mapping(next((one for one in documents if one.get("kind") == f"Kube{kind.removesuffix('s')}"), None))
+        image = str(apart.get("image", "")) or _image(cluster, part)
         yield made(
             f"{kind}.kubernetes.talos.dev",
             id_,

@@ -1,61 +1,45 @@
-"""The secrets of a Talos cluster: made once, held by the configurations of its control planes."""
+"""The secrets of a foreign cluster, made by chance."""
 
 from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass, field
 
 from omniherd.emulator.certificate import Authority
+from omniherd.machineconfig import KeyPair, Secrets
 
-__all__ = ["Secrets"]
+__all__ = ["make_secrets"]
 
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What a cluster keeps to itself.
+def make_secrets(talos: Authority) -> Secrets:
+    """Return what a cluster keeps to itself, all of it new.
 
-    Attributes:
-        identity: The id of the cluster that its members find each other by.
-        secret: What they encrypt with what they tell about themselves.
-        token: The token that nodes join Kubernetes with.
-        machine_token: The token that machines join Talos with.
-        secretbox: The key that Kubernetes encrypts secrets at rest with.
-        talos: The authority of Talos' API.
-        kubernetes: The authority of Kubernetes' API.
-        etcd: The authority of etcd.
-        aggregator: The authority of aggregated API servers.
-        service_account: The key that signs the tokens of service accounts.
+    Args:
+        talos: The authority of Talos' API, which its endpoint serves with.
     """
+    return Secrets(
+        cluster_id=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        cluster_secret=_random(),
+        bootstrap_token=_token(),
+        machine_token=_token(),
+        aescbc_encryption_secret=_random(),
+        secretbox_encryption_secret=_random(),
+        etcd=_pair(Authority.make("etcd")),
+        kubernetes=_pair(Authority.make("kubernetes")),
+        aggregator=_pair(Authority.make(common_name="front-proxy")),
+        service_account_key=base64.b64encode(Authority.make().key).decode(),
+        talos=_pair(talos),
+    )
 
-    identity: str
-    secret: str = field(repr=False)
-    token: str = field(repr=False)
-    machine_token: str = field(repr=False)
-    secretbox: str = field(repr=False)
-    talos: Authority
-    kubernetes: Authority
-    etcd: Authority
-    aggregator: Authority
-    service_account: Authority
 
-    @classmethod
-    def make(cls) -> Secrets:
-        """Make new ones, by chance."""
-        return cls(
-            base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            base64.b64encode(secrets.token_bytes(32)).decode(),
-            _token(),
-            _token(),
-            base64.b64encode(secrets.token_bytes(32)).decode(),
-            Authority.make("talos"),
-            Authority.make("kubernetes"),
-            Authority.make("etcd"),
-            Authority.make(common_name="front-proxy"),
-            Authority.make("service accounts"),
-        )
+def _pair(authority: Authority) -> KeyPair:
+    return KeyPair(base64.b64encode(authority.certificate).decode(), base64.b64encode(authority.key).decode())
+
+
+def _random() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _token() -> str:

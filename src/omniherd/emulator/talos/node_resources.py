@@ -67,6 +67,7 @@ class NodeResources:
         nodes: The machines.
         running: What goes on in them.
         more: Returns what a machine has besides.
+        discovery: Whether they know of each other.
     """
 
     def __init__(
@@ -75,7 +76,10 @@ class NodeResources:
         nodes: Nodes,
         running: Running,
         more: Callable[[Node], Iterable[Stored]] = lambda _: (),
+        *,
+        discovery: bool = True,
     ) -> None:
+        self._discovery = discovery
         self._more = more
         self._nodes = nodes
         self._running = running
@@ -138,7 +142,7 @@ class NodeResources:
     def _refresh(self, node: Node, members: list[Node]) -> None:
         self._outdated.discard(node.id)
         store = self._stores[node.id]
-        every = (*_resources(node, members), *self._more(node))
+        every = (*_resources(node, members if self._discovery else []), *self._more(node))
         wanted = {(one.namespace, one.type, one.id): one for one in every}
         with store.lock:
             for namespace, kind in store.kinds():

@@ -105,7 +105,8 @@ class Running:
         elif node.rebooting or self.machine(node).back > self.clock():
             why = "connect: connection refused"
         if why:
-            text = f"transport: Error while dialing: dial tcp [{node.address}]:50000: {why}"
+            host = f"[{node.address}]" if node.address else node.address_in_cluster
+            text = f"transport: Error while dialing: dial tcp {host}:50000: {why}"
             raise StateError("UNAVAILABLE", f'connection error: desc = "{text}"')
 
     def reboot(self, node: Node) -> None:
