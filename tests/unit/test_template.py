@@ -346,3 +346,45 @@ def test_render_shows_the_time_that_it_is_given():
 
 def test_render_checks_first():
     assert "custom name is not allowed" in str(refusal(lab(ControlPlane("x")).render))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("labels:\n  a: >\n    a", 7),
+        ("labels:\n  a: >\n    a\n\n    b", 9),
+        ("labels:\n  a: >\n    a\n    b\n\n    c", 9),
+        ("labels:\n  a: >-\n    a\n    b\n\n    c", 8),
+        ("labels:\n  a: >-\n    a\n\n\n    c", 9),
+        ("labels:\n  a: >+\n    a\n\n    c\n\n", 11),
+        ("labels:\n  a: >-\n    a\n      b\n    c", 9),
+        ("labels:\n  a: >\n\n    a\n     b\n\n    c\n\n\n", 12),
+        ("labels:\n  a: a\n\n    b", 7),
+        ("labels:\n  a: a\n\n\n    b", 8),
+        ("labels:\n  a: 'a\n\n    b\n\n    c'", 9),
+        ("labels:\n  a: '\n\n    b'", 7),
+        ('labels:\n  a: "a\n\n    b"', 5),
+        ("labels:\n  a: |\n    a\n    b\n\n", 7),
+        ("labels: {a: 'two\n\n    lines', b: 'x\n\n\n   y'}", 9),
+        ("labels: {a: two\n\n    lines}", 4),
+        ("systemExtensions: ['a\n\n  b', c]", 6),
+        ("systemExtensions:\n  - a\n\n    b\n  - >\n    c\n  - |\n    d\n    e", 13),
+        ("labels:\n  ? 'a\n\n  b'\n  : c", 8),
+        ("labels:\n  ? |\n    a\n    b\n  : c", 8),
+        ("labels:\n  ? KKK\n  : 'c\n\n  d'", 8),
+        ("labels:\n  KKK: |\n    c\n    d", 8),
+        ("labels:\n  KKK: x", 6),
+    ],
+)
+def test_errors_name_the_line_of_what_omnictl_prints(text, line):
+    """The lines are omnictl's, which decodes what it has printed anew."""
+    with pytest.raises(TemplateError) as caught:
+        template.loads(f"kind: Cluster\nname: a\n{text.replace('KKK', 'k' * 130)}\nunknown: 1\n")
+    assert f"line {line}: field unknown not found" in caught.value.message
+
+
+def test_long_keys_stand_behind_a_question_mark():
+    long = "k" * 130
+    assert f"  labels:\n    ? {long}\n    : x\n    omni.sidero.dev/cluster: lab\n" in lab(
+        ControlPlane(machines=[M1], labels={long: "x"})
+    ).render().replace("    omni.sidero.dev/role-controlplane: \n", "")

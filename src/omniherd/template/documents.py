@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "SourceDocument", "syntax_text"]
 
+_RUNS = re.compile(r"\n+")
+_BROKEN = re.compile(r"[^\n]+(?=\n)")
 _MARKER = re.compile(r"---(\s|$)")
 _PLAIN = re.compile(r"\s*(?:- +)*(?:[^\s#'\"][^#]*?: +)?(?P<value>[^\s'\"|>{\[&*!#%@`].*)")
 
@@ -183,6 +185,8 @@ class _Printer:
         return text.startswith("#") and number not in self._kept and number not in self._gone
 
     def _walk(self, node: Any, seen: set[int]) -> None:
+        from omniherd.yamlform.emit import may_be_simple_key
+
         if id(node) in seen:
             return
         seen.add(id(node))
@@ -203,9 +207,16 @@ class _Printer:
                 self._leaf(key, int(key.start_mark.line) + 1)
                 inline = value.id == "scalar" or value.flow_style
                 if inline and int(value.start_mark.line) >= int(key.start_mark.line):
+                    number = int(key.start_mark.line) + 1
+                    if key.id == "scalar" and not may_be_simple_key(key.value):
+                        # Such a key stands behind a question mark, its value on a line of its own.
+                        if int(value.start_mark.line) + 1 > number:
+                            number = int(value.start_mark.line) + 1
+                        else:
+                            self._extra[number] = self._extra.get(number, 0) + 1
                     if id(value) not in seen:
                         seen.add(id(value))
-                        self._leaf(value, int(key.start_mark.line) + 1)
+                        self._leaf(value, number)
                 else:
                     self._walk(value, seen)
 
@@ -218,17 +229,41 @@ class _Printer:
             count = text.count("\n") + (1 if text and not text.endswith("\n") else 0)
             self._kept.update(range(first + 1, min(first + 1 + count, last + 1)))
         elif node.id == "scalar" and style == ">":
-            written = len(node.value.rstrip("\n").split("\n")) * 2 - 1 if node.value else 0
             self._gone.update(range(first + 1, last))
-            self._extra[first] = self._extra.get(first, 0) + written
+            self._extra[first] = self._extra.get(first, 0) + _breaks(node, in_flow=False)
         elif last > line:
             # The end of a plain scalar is the start of what follows, never further than its last word.
             while last > line and (node.id == "scalar" and not style) and not self._belongs(node, last):
                 last -= 1
             self._gone.update(range(line + 1, last + 1))
+            self._extra[line] = self._extra.get(line, 0) + _breaks(node, in_flow=False)
 
     def _belongs(self, node: Any, line: int) -> bool:
         return int(node.end_mark.line) + 1 != line or int(node.end_mark.column) > 0
+
+
+def _breaks(node: Any, *, in_flow: bool) -> int:
+    """Count the lines beyond its first that a scalar or a flow collection is printed on; not those of literal blocks.
+
+    Go's printer doubles the first break of each run, in quotes as in folded blocks; plain text of several lines becomes
+    a literal block, or in a flow collection one line in double quotes.
+    """
+    from omniherd.yamlform.scalars import allows_literal
+
+    if node.id != "scalar":
+        parts = node.value if node.id == "sequence" else [one for pair in node.value for one in pair]
+        return sum(_breaks(one, in_flow=True) for one in parts)
+    text: str = node.value
+    if "\n" not in text and node.style != ">":
+        return 0
+    if node.style == "'":
+        return sum(len(run) + 1 for run in _RUNS.findall(text))
+    if in_flow or node.style == '"' or not text.strip() or not allows_literal(text):
+        return 0
+    if node.style == ">":
+        doubled = sum(1 for line in _BROKEN.findall(text) if line[0] not in " \t")
+        return text.count("\n") + doubled + (not text.endswith("\n"))
+    return text.count("\n") + 1
 
 
 _TAB = "found a tab character that violates indentation"

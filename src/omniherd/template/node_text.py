@@ -43,10 +43,17 @@ def _pairs(value: Any) -> list[tuple[str, Any]] | None:
 
 
 def _pair(key: str, value: Any, column: int) -> list[str]:
-    pad = " " * column
+    from omniherd.yamlform.emit import may_be_simple_key
+
+    pad, inner = " " * column, _deeper(column)
+    simple = may_be_simple_key(key)
+    before = [] if simple else [f"{pad}? {key}"]
     if _is_inline(value):
-        return f"{pad}{key}: {_inline(value, _deeper(column))}".rstrip(" ").split("\n")
-    return [f"{pad}{key}:", *node_lines(value, _deeper(column))]
+        return [*before, *f"{pad}{key if simple else ''}: {_inline(value, inner)}".rstrip(" ").split("\n")]
+    if simple:
+        return [f"{pad}{key}:", *node_lines(value, inner)]
+    first, *rest = node_lines(value, inner)
+    return [*before, f"{pad}:{first[column + 1 :]}", *rest]
 
 
 def _deeper(column: int) -> int:

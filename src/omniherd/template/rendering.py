@@ -44,7 +44,8 @@ def render_resource(
         now: What to show for times that are not set; the zero time unless given.
         dialect: The version of Omni whose fields are shown.
     """
-    from omniherd.yamlform import dump
+    from omniherd.yamlform.documents import metadata_pair, metadata_text
+    from omniherd.yamlform.emit import dump
 
     metadata = resource.metadata
     unset = _ZERO_TIME if now is None else _seconds(now)
@@ -58,15 +59,16 @@ def render_resource(
         ("created", unset if metadata.created is None else _seconds(metadata.created)),
         ("updated", unset if metadata.updated is None else _seconds(metadata.updated)),
     ]
-    lines = ["metadata:", *(_pair(key, value, indent, indent) for key, value in pairs)]
+    lines = ["metadata:", *(metadata_pair(key, value, indent, indent) for key, value in pairs)]
     for name, values in (("labels", metadata.labels), ("annotations", metadata.annotations)):
         if values:
             lines.append(f"{' ' * indent}{name}:")
             # COSI keeps them in the order of their bytes.
-            lines += [_pair(key, values[key], 2 * indent, indent) for key in sorted(values, key=str.encode)]
+            lines += [metadata_pair(key, values[key], 2 * indent, indent) for key in sorted(values, key=str.encode)]
     if metadata.finalizers:
         lines.append(f"{' ' * indent}finalizers:")
-        lines += [f"{' ' * (2 * indent)}- {_text(name, 2 * indent, indent)}".rstrip() for name in metadata.finalizers]
+        pad = " " * (2 * indent)
+        lines += [f"{pad}- {metadata_text(name, 2 * indent, indent)}".rstrip() for name in metadata.finalizers]
     return "\n".join(lines) + "\n" + dump({"spec": spec_mapping(resource, dialect)}, indent=indent, sort=False)
 
 
@@ -88,15 +90,3 @@ def spec_mapping(resource: Resource[Any], dialect: str = OLDEST) -> dict[str, An
 
 def _seconds(moment: datetime) -> str:
     return time_text(moment.replace(microsecond=0))
-
-
-def _pair(key: str, value: str, column: int, indent: int) -> str:
-    return f"{' ' * column}{_text(key, column, indent) or chr(39) * 2}: {_text(value, column, indent)}".rstrip(" ")
-
-
-def _text(text: str, column: int, indent: int) -> str:
-    from omniherd.yamlform.emit import literal_block
-    from omniherd.yamlform.scalars import quote_unprotected
-
-    shown = quote_unprotected(text, column)
-    return literal_block(text, column + indent, indent) if shown.startswith("|") and "\n" in text else shown

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from omniherd.errors import YAMLError
-from omniherd.yamlform.emit import dump, may_be_simple_key
+from omniherd.yamlform.emit import dump, literal_block, may_be_simple_key
 from omniherd.yamlform.goyaml import compose_all, construct, load
 from omniherd.yamlform.scalars import quote_unprotected
 from omniherd.yamlform.specform import spec_from_mapping
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "dump_spec_mapping",
     "load_spec_mapping",
+    "metadata_pair",
+    "metadata_text",
     "read_document",
     "render_document",
     "render_resource",
@@ -61,15 +63,15 @@ def render_document(metadata: cosi_resource.Metadata, yaml_spec: str) -> str:
         ("created", _time_text(metadata, "created")),
         ("updated", _time_text(metadata, "updated")),
     )
-    lines += [_pair(4, key, value) for key, value in fields]
+    lines += [metadata_pair(key, value, 4) for key, value in fields]
     for name in ("labels", "annotations"):
         values: Mapping[str, str] = getattr(metadata, name)
         if values:
             lines.append(f"    {name}:")
-            lines += [_pair(8, key, values[key]) for key in sorted(values, key=str.encode)]
+            lines += [metadata_pair(key, values[key], 8) for key in sorted(values, key=str.encode)]
     if metadata.finalizers:
         lines.append("    finalizers:")
-        lines += [f"        - {quote_unprotected(name, 8)}".rstrip() for name in metadata.finalizers]
+        lines += [f"        - {metadata_text(name, 8)}".rstrip() for name in metadata.finalizers]
     text = yaml_spec.strip("\n") if yaml_spec else "{}"
     if text.startswith(("{", "[")) or text in {"null", ""}:
         lines.append(f"spec: {text or '{}'}")
@@ -81,12 +83,25 @@ def render_document(metadata: cosi_resource.Metadata, yaml_spec: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pair(column: int, key: str, value: str) -> str:
+def metadata_pair(key: str, value: str, column: int, indent: int = 4) -> str:
+    """Return a line of metadata, or more where the key is too long or the value has lines.
+
+    Args:
+        key: The key.
+        value: Its value.
+        column: Where the key stands.
+        indent: The document's indent.
+    """
     pad = " " * column
-    shown = quote_unprotected(key, column) or "''"
-    colon = ":" if may_be_simple_key(key) else f"\n{pad}:"
-    mark = "" if colon == ":" else "? "
-    return f"{pad}{mark}{shown}{colon} {quote_unprotected(value, column)}".rstrip(" ")
+    shown = metadata_text(key, column, indent) or "''"
+    before = f"{pad}{shown}" if may_be_simple_key(key) else f"{pad}? {shown}\n{pad}"
+    return f"{before}: {metadata_text(value, column, indent)}".rstrip(" ")
+
+
+def metadata_text(text: str, column: int, indent: int = 4) -> str:
+    """Return a key, value or item of metadata; the arguments are those of `metadata_pair`."""
+    shown = quote_unprotected(text, column)
+    return literal_block(text, column + indent, indent) if shown.startswith("|") and "\n" in text else shown
 
 
 def _time_text(metadata: cosi_resource.Metadata, field: str) -> str:
