@@ -90,7 +90,7 @@ def test_it_selects_by_labels():
 
 def test_indexes_follow_what_changes():
     one = shelf(env=lambda resource: resource.labels.get("env"), letters=lambda resource: list(resource.id))
-    for resource in (made("ab", env="prod"), made("bc", env="prod"), made("c")):
+    for resource in (made("c"), made("bc", env="prod"), made("ab", env="prod")):
         one.apply(created(resource))
     assert [found.id for found in one.by("env", "prod")] == ["ab", "bc"]
     assert [found.id for found in one.by("letters", "b")] == ["ab", "bc"]

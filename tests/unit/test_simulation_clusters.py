@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -416,3 +420,39 @@ def test_machines_and_clusters_are_counted():
     lab.tear_down("Clusters")
     lab.fleet.step(60)
     assert counts() == (4, 4, 0, 0, {})
+
+
+def tell_everything() -> None:
+    """Print what happens to a cluster from its beginning to its end."""
+    lab = Lab(planes=3, workers=4)
+    lab.store.observe(
+        lambda event: print(
+            event.kind, event.resource and (event.resource.type, event.resource.id, event.resource.version)
+        )
+    )
+    lab.up()
+    for number in range(8):
+        where = "lab-workers" if number % 2 else "lab-control-planes"
+        lab.patch(f"machine:\n  sysctls:\n    kernel.panic: '{number}'\n", f"500-{number}", machine_set=where)
+    lab.fleet.step(60)
+    lab.want(talos_version="1.13.5", kubernetes_version="1.36.0")
+    lab.fleet.step(300)
+    lab.tear_down("Clusters")
+    lab.fleet.step(120)
+
+
+def test_everything_happens_in_the_same_order_in_each_process():
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_simulation_clusters as it; it.tell_everything()"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(Path(__file__).parent)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout.splitlines()
+        for seed in ("1", "2")
+    ]
+    assert len(told[0]) > 500
+    assert told[0] == told[1]

@@ -76,7 +76,7 @@ class Fleet:
         self._patches = Patches(world, self._statuses)
         self._membership = Membership(world, self._reports, self._patches)
         self._talos = TalosUpgrades(world, self._reports, self._patches, self._statuses, self._membership)
-        self._kubernetes = Kubernetes(world, self._patches, self._statuses)
+        self._kubernetes = Kubernetes(world, self._patches)
         self._clusters = Clusters(world, self._kubernetes, self._patches)
         self._connection = Connection(world, self._reports, self._clusters)
         self._allocation = Allocation(world)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from omniherd.emulator.simulation.patches import Patches
-    from omniherd.emulator.simulation.statuses import Statuses
     from omniherd.emulator.simulation.world import World
 
 __all__ = ["Kubernetes", "Node", "Step", "grow_patch", "next_step"]
@@ -120,13 +119,11 @@ class Kubernetes:
     Args:
         world: What it lives in.
         patches: What gives machines their configuration.
-        statuses: What counts machines.
     """
 
-    def __init__(self, world: World, patches: Patches, statuses: Statuses) -> None:
+    def __init__(self, world: World, patches: Patches) -> None:
         self._world = world
         self._patches = patches
-        self._statuses = statuses
         self._current: dict[str, Step] = {}
         self._restarting: dict[str, Step] = {}
 
