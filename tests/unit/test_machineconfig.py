@@ -97,18 +97,12 @@ def test_join_documents_are_merged_as_the_library_does(case):
         ("machine: {ca: {crt: hush!}}", r"machine\.ca: a certificate or key .* is no base64"),
         ("machine: {files: [{permissions: hush}]}", r"machine\.files\.0\.permissions: a number is expected"),
         ("machine: {disks: [{partitions: [{size: hush}]}]}", r"partitions\.0\.size: a size is expected"),
-        (
-            "kind: LinkConfig\nhardwareAddr: 1\n---\nkind: KmsgLogConfig\n---\nkind: LinkConfig\n",
-            "two documents LinkConfig",
-        ),
-        (
-            "kind: StaticHostConfig\nname: hush\n---\nkind: DHCPv4Config\nclientIdentifier: [hush]\n",
-            "clientIdentifier: a text",
-        ),
-        (
-            "kind: Layer2VIPConfig\n---\nkind: ResolverConfig\nnameservers: [{address: hush}]\n",
-            "an address is expected",
-        ),
+        ("kind: LinkConfig\n---\nkind: KmsgLogConfig\n---\nkind: LinkConfig\n", "two documents LinkConfig"),
+        ("kind: DHCPv4Config\nclientIdentifier: [hush]\n", "clientIdentifier: a text is expected"),
+        ("kind: ResolverConfig\nnameservers: [{address: hush}]\n", "an address is expected"),
+        ("kind: LinkConfig\nroutes: [{destination: hush}]\n", "an address with the length of its network"),
+        ("kind: BondConfig\nhardwareAddr: hush\n", "hardwareAddr: a hardware address"),
+        ("kind: NetworkRuleConfig\nportSelector: {ports: [hush]}\n", "a port or a range of ports is expected"),
     ],
 )
 def test_what_does_not_fit_is_said_without_showing_it(text, message):
@@ -117,8 +111,13 @@ def test_what_does_not_fit_is_said_without_showing_it(text, message):
     assert "hush" not in str(caught.value)
 
 
-def test_what_a_newer_talos_has_stays_as_it_is():
-    documents = read("machine: {teleport: {to: [moon]}}\n---\napiVersion: v1alpha1\nkind: MoonConfig\nphase: 3\n")
+def test_what_a_newer_talos_has_stays_as_it_is_when_asked_for():
+    text = "machine: {teleport: {to: [moon]}}\n---\napiVersion: v1alpha1\nkind: MoonConfig\nphase: 3\n"
+    with pytest.raises(InputError, match=r"machine\.teleport: there is no such field"):
+        read(text)
+    with pytest.raises(InputError, match="documents of the kind MoonConfig are not known"):
+        read(text.partition("---")[2])
+    documents = read(text, keep_unknown=True)
     assert documents[0]["machine"]["teleport"] == {"to": ["moon"]}
     assert documents[1] == {"apiVersion": "v1alpha1", "kind": "MoonConfig", "phase": 3}
 

@@ -25,17 +25,18 @@ class _Written(NamedTuple):
     empty: bool
 
 
-def normal(source: Any, shape: str) -> Any:
+def normal(source: Any, shape: str, *, keep_unknown: bool = True) -> Any:
     """Return a value in the form in which Talos writes it.
 
     Args:
-        source: The value, as `omniherd.yamlform.construct` gives it with the source of its scalars.
+        source: The value, best as `omniherd.yamlform.construct` gives it with the source of its scalars.
         shape: What it is for, see `omniherd.machineconfig.fields`.
+        keep_unknown: Whether fields that are not known stay as they are, or are refused.
 
     Raises:
         InputError: A value does not fit its field; the message says which, and does not show the value.
     """
-    return _write(source, shape, ()).value
+    return _Writer(keep_unknown=keep_unknown).write(source, shape, ()).value
 
 
 def plain(source: Any) -> Any:
@@ -56,69 +57,75 @@ def _refuse(path: tuple[str, ...], expected: str) -> InputError:
     return InputError(f"{'.'.join(path) or 'the document'}: {expected}")
 
 
-def _write(source: Any, shape: str, path: tuple[str, ...]) -> _Written:
-    if shape.startswith("*"):
-        return _Written(None, True) if source is None else _Written(_write(source, shape[1:], path).value, False)
-    if shape.startswith("[]"):
-        return _list(source, shape[2:], path)
-    if shape.startswith("{}"):
-        return _mapping(source, shape[2:], path)
-    if shape.startswith("@"):
-        return _struct(source, shape, path)
-    if shape == "interface":
-        return _Written(plain(source), source is None)
-    zero = empty_text(shape) if shape.startswith("~") else _ZEROS[shape]
-    value = zero if source is None else _scalar(source, shape, path)
-    return _Written(value, value == zero)
+class _Writer:
+    """Walks through a value and its shape."""
 
+    def __init__(self, *, keep_unknown: bool) -> None:
+        self._keep_unknown = keep_unknown
 
-def _list(source: Any, shape: str, path: tuple[str, ...]) -> _Written:
-    if source is None:
-        return _Written([], True)
-    if not is_sequence(source):
-        raise _refuse(path, "a list is expected")
-    # Go drops items that are null, unless they are pointers.
-    may_be_null = shape.startswith(("*", "[]", "{}")) or shape == "interface"
-    values = [
-        _write(item, shape, (*path, str(index))).value
-        for index, item in enumerate(source)
-        if item is not None or may_be_null
-    ]
-    return _Written(values, not values)
+    def write(self, source: Any, shape: str, path: tuple[str, ...]) -> _Written:
+        if shape.startswith("*"):
+            return (
+                _Written(None, True) if source is None else _Written(self.write(source, shape[1:], path).value, False)
+            )
+        if shape.startswith("[]"):
+            return self._list(source, shape[2:], path)
+        if shape.startswith("{}"):
+            return self._mapping(source, shape[2:], path)
+        if shape.startswith("@"):
+            return self._struct(source, shape, path)
+        if shape == "interface":
+            return _Written(plain(source), source is None)
+        zero = empty_text(shape) if shape.startswith("~") else _ZEROS[shape]
+        value = zero if source is None else _scalar(source, shape, path)
+        return _Written(value, value == zero)
 
+    def _list(self, source: Any, shape: str, path: tuple[str, ...]) -> _Written:
+        if source is None:
+            return _Written([], True)
+        if not is_sequence(source):
+            raise _refuse(path, "a list is expected")
+        # Go drops items that are null, unless they are pointers.
+        may_be_null = shape.startswith(("*", "[]", "{}")) or shape == "interface"
+        values = [
+            self.write(item, shape, (*path, str(index))).value
+            for index, item in enumerate(source)
+            if item is not None or may_be_null
+        ]
+        return _Written(values, not values)
 
-def _mapping(source: Any, shape: str, path: tuple[str, ...]) -> _Written:
-    if source is None:
-        return _Written({}, True)
-    if not is_mapping(source):
-        raise _refuse(path, "a mapping is expected")
-    values: dict[str, Any] = {}
-    for key, value in source.items():
-        name = key_text(key)
-        values[name] = _write(value, shape, (*path, name)).value
-    return _Written(values, not values)
+    def _mapping(self, source: Any, shape: str, path: tuple[str, ...]) -> _Written:
+        if source is None:
+            return _Written({}, True)
+        if not is_mapping(source):
+            raise _refuse(path, "a mapping is expected")
+        values: dict[str, Any] = {}
+        for key, value in source.items():
+            name = key_text(key)
+            values[name] = self.write(value, shape, (*path, name)).value
+        return _Written(values, not values)
 
-
-def _struct(source: Any, shape: str, path: tuple[str, ...]) -> _Written:
-    if source is not None and not is_mapping(source):
-        raise _refuse(path, "a mapping is expected")
-    given: dict[Any, Any] = {} if source is None else dict(source)
-    written: dict[str, Any] = {}
-    empty = True
-    for field in fields_of(shape):
-        if field.name == "*":
-            return _Written(plain(given), not given)
-        one = _write(given.pop(field.name, None), field.shape, (*path, field.name))
-        if not (field.omit and one.empty):
-            written[field.name] = one.value
-        empty = empty and one.empty
-    if shape == "@block.EncryptionSpec":
-        empty = written.get("provider") == "none" and not written.get("keys")
-    elif shape == "@v1alpha1.ClusterInlineManifest":
-        written["contents"] = written["contents"].lstrip(_MANIFEST_MARGIN)
-    # A newer Talos has fields that this library does not know. They stay as they are.
-    unknown = plain(given)
-    return _Written(written | unknown, empty and not unknown)
+    def _struct(self, source: Any, shape: str, path: tuple[str, ...]) -> _Written:
+        if source is not None and not is_mapping(source):
+            raise _refuse(path, "a mapping is expected")
+        given: dict[Any, Any] = {} if source is None else dict(source)
+        written: dict[str, Any] = {}
+        empty = True
+        for field in fields_of(shape):
+            if field.name == "*":
+                return _Written(plain(given), not given)
+            one = self.write(given.pop(field.name, None), field.shape, (*path, field.name))
+            if not (field.omit and one.empty):
+                written[field.name] = one.value
+            empty = empty and one.empty
+        if shape == "@block.EncryptionSpec":
+            empty = written.get("provider") == "none" and not written.get("keys")
+        elif shape == "@v1alpha1.ClusterInlineManifest":
+            written["contents"] = written["contents"].lstrip(_MANIFEST_MARGIN)
+        if given and not self._keep_unknown:
+            raise _refuse((*path, key_text(next(iter(given)))), "there is no such field")
+        unknown = plain(given)
+        return _Written(written | unknown, empty and not unknown)
 
 
 def _scalar(source: Any, shape: str, path: tuple[str, ...]) -> Any:

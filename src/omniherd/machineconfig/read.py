@@ -15,20 +15,23 @@ __all__ = ["read"]
 _MAIN_KEYS = frozenset(("version", "machine", "cluster", "debug", "persist"))
 
 
-def read(text: str | bytes) -> list[dict[str, Any]]:
+def read(text: str | bytes, *, keep_unknown: bool = False) -> list[dict[str, Any]]:
     r"""Return the documents of a machine configuration, in the form in which Talos' library writes them.
 
     Fields that are empty are left out or there, as the library has it, so that two configurations that mean the same
-    are the same. Fields and kinds that the library does not know yet stay as they are.
+    are the same.
 
     Args:
         text: The configuration, one YAML document or several.
+        keep_unknown: Whether fields and kinds of a Talos later than 1.14 stay as they are. By default they are refused,
+            as Omni refuses patches that hold them.
 
     Returns:
         The documents, the main one, which has no `kind`, first.
 
     Raises:
-        InputError: There is no document, one stands twice, is of no kind, or has a value that does not fit its field.
+        InputError: There is no document, one stands twice, is of no known kind, or has a field that is not known or a
+            value that does not fit its field.
         YAMLError: The text is no YAML.
 
     Example:
@@ -44,7 +47,7 @@ def read(text: str | bytes) -> list[dict[str, Any]]:
             continue
         if not is_mapping(source):
             raise InputError("a document of the machine configuration is no mapping")
-        document = _document(dict(source))
+        document = _document(dict(source), keep_unknown=keep_unknown)
         if any(identity(other) == identity(document) for other in documents):
             name = " ".join(str(value) for key, value in identity(document).items() if key != "apiVersion")
             raise InputError(f"the machine configuration has two documents {name}")
@@ -54,10 +57,14 @@ def read(text: str | bytes) -> list[dict[str, Any]]:
     return sorted(documents, key=lambda document: bool(document.get("kind")))
 
 
-def _document(source: dict[Any, Any]) -> dict[str, Any]:
+def _document(source: dict[Any, Any], *, keep_unknown: bool) -> dict[str, Any]:
     kind = source.get("kind")
     if not kind and not _MAIN_KEYS & set(source):
         raise InputError("a document of the machine configuration has no kind")
-    shape = shape_of_kind(kind if isinstance(kind, str) else "")
-    document: dict[str, Any] = plain(source) if shape is None else normal(source, shape)
+    if kind and not isinstance(kind, str):
+        raise InputError("kind: a text is expected")
+    shape = shape_of_kind(kind or "")
+    if shape is None and not keep_unknown:
+        raise InputError(f"documents of the kind {kind} are not known", hint="a newer omniherd may know them")
+    document: dict[str, Any] = plain(source) if shape is None else normal(source, shape, keep_unknown=keep_unknown)
     return document
