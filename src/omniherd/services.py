@@ -16,6 +16,8 @@ __all__ = [
     "AuthorizationCode",
     "BootAsset",
     "Confirmation",
+    "ImportNode",
+    "ImportPlan",
     "JoinConfig",
     "KeyInfo",
     "ManifestSync",
@@ -330,6 +332,92 @@ class SchemaError(NamedTuple):
     schema_path: str
     cause: str
     errors: tuple[SchemaError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportNode:
+    """What a node of a Talos cluster that is to be imported says of itself.
+
+    Attributes:
+        address: How it was named.
+        machine: Its id, as everywhere in Omni.
+        hostname: Its hostname.
+        control_plane: Whether it is a control plane.
+        talos_version: The Talos version that it runs.
+        images: The images of Kubernetes' parts that it runs: `kubelet`, and on control planes `apiserver`,
+            `controller-manager` and `scheduler`.
+        schematic_id: The schematic that it was installed from; empty where that was no image factory's.
+        schematic: The schematic's text; empty where the node does not know it.
+        config: Its configuration, YAML documents full of secrets; does not show when printed.
+    """
+
+    address: str
+    machine: str
+    hostname: str
+    control_plane: bool
+    talos_version: str
+    images: Mapping[str, str] = field(repr=False)
+    schematic_id: str
+    schematic: str = field(repr=False)
+    config: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """What the import of a Talos cluster will make. Nothing of it is made yet; no secret shows when it is printed.
+
+    Attributes:
+        cluster: The cluster's name.
+        talos_version: What its machines run.
+        kubernetes_version: What it runs.
+        initial_talos_version: What its machines ran when it was made; the config patches start from there.
+        initial_kubernetes_version: What it ran then.
+        nodes: All of its nodes.
+        resources: What will be created in Omni, in this order. The first one and the config patches hold secrets.
+        problems: Why it is not fit to be taken in as it is; more may be found when the image factory is asked.
+        join: The documents that are put into each node's configuration; they hold a join token.
+    """
+
+    cluster: str
+    talos_version: str
+    kubernetes_version: str
+    initial_talos_version: str
+    initial_kubernetes_version: str
+    nodes: tuple[ImportNode, ...]
+    resources: tuple[Resource[Any], ...] = field(repr=False)
+    problems: tuple[str, ...]
+    join: tuple[Mapping[str, Any], ...] = field(repr=False)
+
+    @property
+    def control_planes(self) -> list[ImportNode]:
+        """The nodes that are control planes."""
+        return [node for node in self.nodes if node.control_plane]
+
+    @property
+    def workers(self) -> list[ImportNode]:
+        """The nodes that are not."""
+        return [node for node in self.nodes if not node.control_plane]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what may be shown of it as plain values."""
+        return {
+            "cluster": self.cluster,
+            "talos_version": self.talos_version,
+            "kubernetes_version": self.kubernetes_version,
+            "initial_talos_version": self.initial_talos_version,
+            "initial_kubernetes_version": self.initial_kubernetes_version,
+            "nodes": [
+                {
+                    "address": node.address,
+                    "machine": node.machine,
+                    "hostname": node.hostname,
+                    "role": "controlplane" if node.control_plane else "worker",
+                }
+                for node in self.nodes
+            ],
+            "resources": [{"type": resource.type_name, "id": resource.id} for resource in self.resources],
+            "problems": list(self.problems),
+        }
 
 
 class NodeReply(NamedTuple, Generic[T]):

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omniherd._async.factory import AsyncFactory, basic_authorization
 from omniherd._async.media_checks import AsyncMediaChecks
 from omniherd._backend import aio as backend
 from omniherd._core.status import during
@@ -309,7 +309,6 @@ class AsyncMedia(AsyncMediaChecks):
             UnknownError: The factory refuses.
         """
         from omniherd._core.media import image_url, local_name, pxe_url
-        from omniherd.resources import FeaturesConfig, ImageFactoryAuth
 
         with during("failed to create schematic"):
             schematic = await self._omni.management.create_schematic(
@@ -326,26 +325,21 @@ class AsyncMedia(AsyncMediaChecks):
                 image_factory_url=recipe.image_factory_url,
                 timeout=timeout,
             )
-        features = (await self._omni.get(FeaturesConfig, "features-config")).spec
-        credentials = None
-        if features.is_enterprise_image_factory:
-            with during("failed to get image factory auth"):
-                login = (await self._omni.get(ImageFactoryAuth, "image-factory-auth")).spec
-            if login.username and login.password:
-                credentials = (login.username, login.password)
+        source = AsyncFactory(self._omni)
+        features = await source.features()
+        credentials = await source.login(features)
         factory, pxe = features.image_factory_base_url, features.image_factory_pxe_base_url
         if recipe.image_factory_url and recipe.image_factory_url != factory:
             second = recipe.image_factory_url == features.secondary_image_factory_base_url
             factory, pxe = recipe.image_factory_url, features.secondary_image_factory_pxe_base_url if second else ""
             # The password is the first one's.
             credentials = None
-        header = "" if credentials is None else base64.b64encode(":".join(credentials).encode()).decode()
         return MediaFile(
             schematic=schematic,
             url=image_url(factory, schematic.id, recipe),
             pxe_url=pxe_url(pxe, schematic.id, recipe, credentials) if pxe else "",
             file_name=local_name(recipe, schematic.id),
-            authorization=header and f"Basic {header}",
+            authorization=basic_authorization(credentials),
         )
 
     async def download(

@@ -13,10 +13,13 @@ from omniherd.errors import AlreadyExists, FailedPrecondition, InputError, NotFo
 from omniherd.services import SecretRotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    import os
+    from collections.abc import Callable, Generator, Iterable
 
     from omniherd._sync.client import Omni
+    from omniherd._sync.talos_client import TalosClient
     from omniherd.resource import Resource
+    from omniherd.services import ImportPlan
 
 __all__ = ["Clusters"]
 
@@ -139,6 +142,116 @@ class Clusters:
         return found
 
     # --- imports --------------------------------------------------------------------------------------------------
+
+    def plan_import(
+        self,
+        talos: TalosClient,
+        nodes: str | Iterable[str],
+        *,
+        talos_version: str | None = None,
+        kubernetes_version: str | None = None,
+        initial_talos_version: str | None = None,
+        initial_kubernetes_version: str | None = None,
+        progress: Callable[[str], object] | None = None,
+        timeout: float | None = _WAIT,
+    ) -> ImportPlan:
+        """Look at a Talos cluster that is not in Omni, and return what its import would make. Nothing is written.
+
+        Args:
+            talos: The client of the cluster.
+            nodes: The addresses of all of its nodes.
+            talos_version: What its nodes must run, as a check; by default what they say counts.
+            kubernetes_version: The same of Kubernetes.
+            initial_talos_version: What they ran when the cluster was made, by default what they run. What differs from
+                the configuration that Omni makes for that version becomes config patches.
+            initial_kubernetes_version: The same of Kubernetes.
+            progress: Called with a line for each step.
+            timeout: Seconds for everything, None for no bound.
+
+        Raises:
+            InputError: Not all nodes are named, or the versions do not fit.
+            FailedPrecondition: The cluster is in Omni already, or has no control plane.
+            APIError: A node, or Omni, refuses or cannot be reached; `details["during"]` says what was looked for.
+
+        Example:
+            >>> with TalosClient.connect("talosconfig") as talos:
+            ...     plan = omni.clusters.plan_import(talos, ["10.0.0.2", "10.0.0.5"])
+            ...     omni.clusters.run_import(talos, plan, backup="backup.zip")
+        """
+        from omniherd._sync.cluster_import import ClusterImport
+
+        return ClusterImport(self._omni, talos, progress, timeout).plan(
+            nodes,
+            talos_version=talos_version,
+            kubernetes_version=kubernetes_version,
+            initial_talos_version=initial_talos_version,
+            initial_kubernetes_version=initial_kubernetes_version,
+        )
+
+    def check_import(
+        self,
+        talos: TalosClient,
+        plan: ImportPlan,
+        *,
+        force: bool = False,
+        health_check: bool = True,
+        progress: Callable[[str], object] | None = None,
+        timeout: float | None = _WAIT,
+    ) -> None:
+        """Find out whether a planned import would be begun. The image factory is told of the nodes' schematics.
+
+        Args:
+            talos: The client of the cluster.
+            plan: What `plan_import` returned.
+            force: Go on where the cluster is not fit for it; `progress` is told why it is not.
+            health_check: Whether Talos is asked if the cluster is healthy.
+            progress: Called with a line for each step.
+            timeout: Seconds for everything, None for no bound.
+
+        Raises:
+            FailedPrecondition: It is not fit; `details["problems"]` lists why.
+            OmniError: It is not healthy.
+        """
+        from omniherd._sync.cluster_import import ClusterImport
+
+        run = ClusterImport(self._omni, talos, progress, timeout)
+        run.check(plan, force=force, health_check=health_check)
+
+    def run_import(
+        self,
+        talos: TalosClient,
+        plan: ImportPlan,
+        *,
+        force: bool = False,
+        health_check: bool = True,
+        backup: str | os.PathLike[str] | None = None,
+        overwrite: Callable[[str], bool] | None = None,
+        progress: Callable[[str], object] | None = None,
+        timeout: float | None = _WAIT,
+    ) -> None:
+        """Take a Talos cluster into Omni. It is locked afterwards: Omni changes nothing before it is unlocked.
+
+        Args:
+            talos: The client of the cluster.
+            plan: What `plan_import` returned.
+            force: Go on where the cluster is not fit for it.
+            health_check: Whether Talos is asked if the cluster is healthy.
+            backup: A zip file for the nodes' configurations as they were, written before anything is changed. It holds
+                secrets; its owner alone may read it.
+            overwrite: Asked with the file's name where it exists already; without it such a file is an error.
+            progress: Called with a line for each step.
+            timeout: Seconds for everything, None for no bound.
+
+        Raises:
+            FailedPrecondition: The cluster is not fit; `details["problems"]` lists why. Nothing was changed.
+            OmniError: It is not healthy, or the file exists: nothing was changed. Or something failed half way:
+                `details["done"]` lists what stands, `hint` says how to undo it.
+            OSError: The file cannot be written. Nothing was changed.
+        """
+        from omniherd._sync.cluster_import import ClusterImport
+
+        run = ClusterImport(self._omni, talos, progress, timeout)
+        run.run(plan, force=force, health_check=health_check, backup=backup, overwrite=overwrite)
 
     def abort_import(
         self, cluster: str, *, progress: Callable[[str], object] | None = None, timeout: float | None = _WAIT

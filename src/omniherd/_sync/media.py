@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniherd._backend import sync as backend
 from omniherd._core.status import during
+from omniherd._sync.factory import Factory, basic_authorization
 from omniherd._sync.media_checks import MediaChecks
 from omniherd.errors import InputError, NotFound
 from omniherd.services import MediaFile, MediaRecipe
@@ -309,7 +309,6 @@ class Media(MediaChecks):
             UnknownError: The factory refuses.
         """
         from omniherd._core.media import image_url, local_name, pxe_url
-        from omniherd.resources import FeaturesConfig, ImageFactoryAuth
 
         with during("failed to create schematic"):
             schematic = self._omni.management.create_schematic(
@@ -326,26 +325,21 @@ class Media(MediaChecks):
                 image_factory_url=recipe.image_factory_url,
                 timeout=timeout,
             )
-        features = (self._omni.get(FeaturesConfig, "features-config")).spec
-        credentials = None
-        if features.is_enterprise_image_factory:
-            with during("failed to get image factory auth"):
-                login = (self._omni.get(ImageFactoryAuth, "image-factory-auth")).spec
-            if login.username and login.password:
-                credentials = (login.username, login.password)
+        source = Factory(self._omni)
+        features = source.features()
+        credentials = source.login(features)
         factory, pxe = features.image_factory_base_url, features.image_factory_pxe_base_url
         if recipe.image_factory_url and recipe.image_factory_url != factory:
             second = recipe.image_factory_url == features.secondary_image_factory_base_url
             factory, pxe = recipe.image_factory_url, features.secondary_image_factory_pxe_base_url if second else ""
             # The password is the first one's.
             credentials = None
-        header = "" if credentials is None else base64.b64encode(":".join(credentials).encode()).decode()
         return MediaFile(
             schematic=schematic,
             url=image_url(factory, schematic.id, recipe),
             pxe_url=pxe_url(pxe, schematic.id, recipe, credentials) if pxe else "",
             file_name=local_name(recipe, schematic.id),
-            authorization=header and f"Basic {header}",
+            authorization=basic_authorization(credentials),
         )
 
     def download(
