@@ -29,8 +29,6 @@ PAGE = "docs/cli-parity.md"
 
 # Commands that are there in name only, or not at all.
 MISSING = {
-    "cluster import": "the import compares a machine's configuration with one that Talos would generate, and no Python "
-    "can do that; `cluster import abort` undoes imports that omnictl began",
     "completion powershell": "bash, zsh and fish only",
 }
 # Done otherwise on purpose, by command and flag; the page on differences says more.
@@ -38,6 +36,10 @@ BETTER = {
     ("apply", ""): "unchanged resources are left alone, and changes shown as lines",
     ("apply", "--file"): "`-` reads standard input",
     ("apply", "--dry-run"): "a diff of lines, coloured on a terminal only",
+    ("cluster import", ""): "`-o json`; says what stands after a failure half way",
+    ("cluster import", "--backup-output"): "mode 0600, appears once it is whole",
+    ("cluster import", "--initial-talos-version"): "honoured",
+    ("cluster import", "--initial-kubernetes-version"): "honoured",
     ("cluster secret rotate", "--wait-timeout"): "0 waits without a limit",
     ("cluster status", "--quiet"): "notices health",
     ("cluster status", "--wait"): "0 looks once, also at a cluster that does not exist",

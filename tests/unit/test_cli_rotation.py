@@ -1,4 +1,4 @@
-"""`cluster secret rotate`, `cluster import`, `configure machine` and `support`."""
+"""`cluster secret rotate`, `cluster import abort`, `configure machine` and `support`."""
 
 from __future__ import annotations
 
@@ -169,13 +169,6 @@ def test_an_import_is_undone(shell: Shell, server: Emulator, omni: Omni) -> None
         omni.get("clusters", "prod")
     code, _, err = shell(*words)
     assert err.startswith(f'{what}: failed to get cluster "prod": rpc error: code = NotFound')
-
-
-def test_an_import_is_not_built(shell: Shell) -> None:
-    assert shell("cluster", "import")[2].startswith('Error: required flag(s) "nodes" not set')
-    code, out, err = shell("cluster", "import", "-n", "10.0.0.1")
-    assert (code, out) == (1, "")
-    assert "not built" in err
 
 
 # --- machines ---------------------------------------------------------------------------------------------------------

@@ -121,6 +121,11 @@ def choose_versions(
                 f'"{_text(found[part])}"'
             )
         first[part] = _text(given)
+        if given != found[part]:
+            note(
+                f"the config patches start from {part} {first[part]}, Omni's own configurations from "
+                f"{_text(found[part])}: compare them before you unlock the cluster"
+            )
     if found["talos"].before(*MIN_TALOS):
         raise InputError(f"minimum required version of talos is {'.'.join(map(str, MIN_TALOS))}")
     return Versions(_text(found["talos"]), _text(found["kubernetes"]), first["talos"], first["kubernetes"])

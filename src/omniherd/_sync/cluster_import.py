@@ -378,7 +378,7 @@ class ClusterImport:
 def _schematic(extensions: list[Resource[Any]]) -> tuple[str, str]:
     """Return the id and text of the schematic that Talos was installed from, as far as it says."""
     for extension in extensions:
-        metadata = extension.spec.get("metadata") or {}
+        metadata: dict[str, Any] = extension.spec.get("metadata") or {}
         if metadata.get("name") == _SCHEMATIC:
             return str(metadata.get("version") or ""), str(metadata.get("extraInfo") or "")
     return "", ""

@@ -35,7 +35,9 @@ def describe(error: OmniError) -> str:
         error: The error.
     """
     text = rpc_text(error)
-    refused = isinstance(error, APIError) and not isinstance(error, (Unavailable, Unauthenticated, DeadlineExceeded))
+    known = isinstance(error, (Unavailable, Unauthenticated, DeadlineExceeded))
+    # What this side found out by itself bears no code.
+    refused = isinstance(error, APIError) and error.code is not None and not known
     if refused or error.hint is None or isinstance(error, WaitTimeout):
         return text
     hint = error.hint

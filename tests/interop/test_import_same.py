@@ -1,0 +1,83 @@
+"""What this program makes of a Talos cluster is what the official one makes of it."""
+
+import pytest
+
+from omniherd import TalosClient
+from omniherd._core.cluster_import import joined
+from omniherd.emulator import Emulator
+from omniherd.machineconfig import read
+from omniherd.resources import ConfigPatch
+from omniherd.talosconfig import parse_talosconfig
+
+UNLIKE = ("version", "created", "updated", "owner", "finalizers")
+
+SPECIAL = """
+apiVersion: v1alpha1
+kind: KmsgLogConfig
+name: omni-kmsg
+url: tcp://192.0.2.7:8092
+---
+apiVersion: v1alpha1
+kind: ExtensionServiceConfig
+name: nut-client
+configFiles:
+  - content: "MONITOR ups@192.0.2.8"
+    mountPath: /usr/local/etc/nut/upsmon.conf
+"""
+
+
+@pytest.fixture
+def emulator():
+    with Emulator(seed_fleet=False) as emulator:
+        yield emulator
+
+
+def shown(resource):
+    held = resource.to_dict()
+    for key in UNLIKE:
+        held["metadata"].pop(key, None)
+    if resource.type_name == ConfigPatch.type_name:
+        # The official program goes through the documents of a patch as Go goes through maps: as luck has it.
+        held["spec"]["data"] = sorted(held["spec"]["data"].removesuffix("\n").split("\n---\n"))
+    return held
+
+
+def by_name(documents):
+    return sorted(documents, key=lambda one: (one.get("kind", ""), one.get("name", "")))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"control_planes": 3, "workers": 2},
+        {"talos": "1.10.5", "kubernetes": "1.33.2"},
+        {"talos": "1.11.5", "kubernetes": "1.34.3", "workers": 0},
+        {"talos": "1.12.8", "kubernetes": "1.34.0"},
+    ],
+    ids=lambda options: options.get("talos", "1.13.5"),
+)
+@pytest.mark.parametrize("special", [False, True], ids=["plain", "special"])
+def test_the_same_resources_and_configurations(emulator, omnictl, run, tmp_path, options, special):
+    versions = {"version": "1.10.5", "compatible_kubernetes_versions": ["1.33.2"]}
+    emulator.store.put("TalosVersions.omni.sidero.dev", "1.10.5", versions)
+    foreign = emulator.foreign_cluster("outside", **options)
+    (tmp_path / "talosconfig").write_text(foreign.talosconfig)
+    if special:
+        first = foreign.nodes[-1]
+        foreign.configure(first, foreign.configuration(first).rstrip() + "\n---" + SPECIAL)
+    with emulator.connect() as omni, TalosClient.connect(context=parse_talosconfig(foreign.talosconfig)) as talos:
+        plan = omni.clusters.plan_import(talos, foreign.nodes)
+        arguments = ("--talosconfig", "talosconfig", "--nodes", ",".join(foreign.nodes))
+        code, _, stderr = run(omnictl, "cluster", "import", *arguments)
+        assert code == 0, stderr
+
+        for resource in plan.resources[1:]:
+            assert shown(resource) == shown(omni.get(type(resource), resource.id))
+        kinds = {type(resource) for resource in plan.resources[1:]}
+        there = {(kind.type_name, one.id) for kind in kinds for one in omni.list(kind)}
+        assert there == {(resource.type_name, resource.id) for resource in plan.resources[1:]}
+        secrets = plan.resources[0]
+        assert emulator.store.get("default", secrets.type_name, "outside").decode().data == secrets.spec.data
+        for node in plan.nodes:
+            ours = joined(node.config, [dict(document) for document in plan.join])
+            assert by_name(read(ours)) == by_name(read(foreign.configuration(node.address)))
