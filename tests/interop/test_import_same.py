@@ -6,7 +6,7 @@ from omniherd import TalosClient
 from omniherd._core.cluster_import import joined
 from omniherd.emulator import Emulator
 from omniherd.machineconfig import read
-from omniherd.resources import ConfigPatch
+from omniherd.resources import ConfigPatch, ImportedClusterSecret
 from omniherd.talosconfig import parse_talosconfig
 
 UNLIKE = ("version", "created", "updated", "owner", "finalizers")
@@ -30,6 +30,20 @@ configFiles:
 def emulator():
     with Emulator(seed_fleet=False) as emulator:
         yield emulator
+
+
+@pytest.fixture
+def secrets(emulator, monkeypatch):
+    """The secrets that were imported; nobody may read them, and the server takes them away when it has them."""
+    consumed, original = [], emulator.store.remove
+
+    def remove(namespace, type_name, id_):
+        if type_name == ImportedClusterSecret.type_name:
+            consumed.append(emulator.store.get(namespace, type_name, id_).decode().data)
+        return original(namespace, type_name, id_)
+
+    monkeypatch.setattr(emulator.store, "remove", remove)
+    return consumed
 
 
 def shown(resource):
@@ -57,7 +71,7 @@ def by_name(documents):
     ids=lambda options: options.get("talos", "1.13.5"),
 )
 @pytest.mark.parametrize("special", [False, True], ids=["plain", "special"])
-def test_the_same_resources_and_configurations(emulator, omnictl, run, tmp_path, options, special):
+def test_the_same_resources_and_configurations(emulator, omnictl, run, tmp_path, options, special, secrets):
     versions = {"version": "1.10.5", "compatible_kubernetes_versions": ["1.33.2"]}
     emulator.store.put("TalosVersions.omni.sidero.dev", "1.10.5", versions)
     foreign = emulator.foreign_cluster("outside", **options)
@@ -76,8 +90,7 @@ def test_the_same_resources_and_configurations(emulator, omnictl, run, tmp_path,
         kinds = {type(resource) for resource in plan.resources[1:]}
         there = {(kind.type_name, one.id) for kind in kinds for one in omni.list(kind)}
         assert there == {(resource.type_name, resource.id) for resource in plan.resources[1:]}
-        secrets = plan.resources[0]
-        assert emulator.store.get("default", secrets.type_name, "outside").decode().data == secrets.spec.data
+        assert secrets == [plan.resources[0].spec.data]
         for node in plan.nodes:
             ours = joined(node.config, [dict(document) for document in plan.join])
             assert by_name(read(ours)) == by_name(read(foreign.configuration(node.address)))

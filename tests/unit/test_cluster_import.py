@@ -260,15 +260,23 @@ def test_a_backup_that_cannot_be_written(
 
 
 def test_secrets_that_an_earlier_import_left_are_replaced(
-    server: Emulator, omni: Omni, foreign: ForeignCluster, talos: TalosClient
+    server: Emulator, omni: Omni, foreign: ForeignCluster, talos: TalosClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    consumed: list[Any] = []
+    original = server.store.remove
+
+    def remove(namespace: str, type_name: str, id_: str) -> bool:
+        if type_name == SECRETS:
+            consumed.append(server.store.get(namespace, type_name, id_).decode())
+        return original(namespace, type_name, id_)
+
     omni.create(ImportedClusterSecret("outside", spec={"data": "cluster: {}\n"}))
     plan = omni.clusters.plan_import(talos, foreign.nodes)
+    monkeypatch.setattr(server.store, "remove", remove)
     lines: list[str] = []
     omni.clusters.run_import(talos, plan, progress=lines.append)
     assert any("left behind" in line for line in lines)
-    stored: Any = server.store.get("default", SECRETS, "outside").decode()
-    assert stored.data == plan.resources[0].spec.data
+    assert [one.data for one in consumed] == [plan.resources[0].spec.data]
 
 
 @pytest.mark.parametrize(
