@@ -7,6 +7,7 @@ import yaml
 
 from omniherd.emulator import Emulator
 from omniherd.errors import InputError
+from omniherd.machineconfig import Secrets
 from omniherd.resources import (
     Cluster,
     ClusterMachineConfigStatus,
@@ -25,7 +26,6 @@ from unit.direct_talos import APPLY, call
 L = "omni.sidero.dev/"
 LOCKED, IMPORTING, TAINTED = L + "cluster-locked", L + "cluster-import-is-in-progress", L + "tainted-by-importing"
 SECRETS_TYPE = "ImportedClusterSecrets.omni.sidero.dev"
-SECRETS = "cluster:\n  id: outside\n"
 
 
 @pytest.fixture(params=[False, True], ids=["still", "living"])
@@ -67,7 +67,8 @@ def lead_in(foreign, token):
 def take_in(emulator, omni, foreign):
     """Import a cluster, as far as Omni sees it."""
     lead_in(foreign, omni.get(DefaultJoinToken, "default").spec.token_id)
-    omni.create(ImportedClusterSecret("outside", spec={"data": SECRETS}))
+    secrets = Secrets.of(list(yaml.safe_load_all(foreign.configuration(foreign.nodes[0])))).to_yaml()
+    omni.create(ImportedClusterSecret("outside", spec={"data": secrets}))
     spec = {"talos_version": "1.13.5", "kubernetes_version": "1.35.5"}
     omni.create(Cluster("outside", spec=spec, annotations={LOCKED: "", IMPORTING: ""}))
     machines = iter(foreign.machines)

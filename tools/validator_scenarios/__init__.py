@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import access, clusters, machines, metadata, patches, people, policies, providers
+from . import access, clusters, imports, machines, metadata, patches, people, policies, providers
 
 if TYPE_CHECKING:
     from .steps import Step
@@ -14,6 +14,6 @@ __all__ = ["SCENARIOS"]
 # In the order of the record.
 SCENARIOS: dict[str, list[Step]] = {
     name: steps
-    for part in (metadata, clusters, machines, patches, policies, people, access, providers)
+    for part in (metadata, clusters, machines, patches, policies, people, access, providers, imports)
     for name, steps in part.SCENARIOS.items()
 }

@@ -34,7 +34,10 @@ def go_yaml_fault_4(error: Any, text: str) -> str:
     """
     context, problem = getattr(error, "context", None), getattr(error, "problem_mark", None)
     if context is not None and _lacks_node(error):
-        return f"yaml: {context} at line {error.context_mark.line + 1}: {_problem(error, text)}"
+        # The end of a text that ends with a line break is told as being in its last line.
+        mark = error.context_mark
+        line = max(1, mark.line + bool(mark.column))
+        return f"yaml: {context} at line {line}: {_problem(error, text)}"
     told = ""
     where = "" if problem is None else _place(problem, error)
     if context is not None and error.context_mark is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from omniherd.emulator.access import SERVER_ROLES, frame
+from omniherd.emulator.access import SERVER_ROLES
 from omniherd.emulator.cluster_part_rules import ClusterPartRules
 from omniherd.emulator.cluster_rules import ClusterRules
 from omniherd.emulator.gotext import has_control, quote, size
+from omniherd.emulator.imported_secrets_rules import ImportedSecretsRules
 from omniherd.emulator.machine_rules import MachineRules, selector_faults
 from omniherd.emulator.machine_set_rules import CLUSTER, MACHINE_SET, MachineSetRules
 from omniherd.emulator.metadata_rules import judge_metadata
@@ -50,7 +51,7 @@ class Validators:
             "DefaultJoinTokens": self._default_join_token,
             "EulaAcceptances": self._eula,
             "Identities": self._identity,
-            "ImportedClusterSecrets": self._imported_secrets,
+            "ImportedClusterSecrets": ImportedSecretsRules(store).judge,
             "JoinTokens": self._join_token,
             "MachineRequests": self._machine_request,
             "MachineSetNodes": sets.judge_node,
@@ -121,13 +122,6 @@ class Validators:
         if verb != "create" or re.match(r"v?\d+\.\d+\.\d+", version):
             return []
         return [f"invalid talos version format: {quote(version)}"]
-
-    @staticmethod
-    def _imported_secrets(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
-        if verb != "create" or resource.decode().ByteSize():
-            return []
-        parts = ("cluster", "secrets", "trustdinfo", "certs")
-        return [f"failed to validate imported cluster secret: {frame([f'{part} is required' for part in parts])}"]
 
     # --- people and tokens ------------------------------------------------------------------------------------------
 
