@@ -25,6 +25,9 @@ from validator_scenarios import SCENARIOS  # noqa: E402
 
 def main() -> int:
     """Record; return the exit code."""
+    if len(sys.argv) < 2 or "OMNI_ENDPOINT" not in os.environ:
+        print(__doc__, file=sys.stderr)
+        return 2
     certificate = Path(sys.argv[1]).read_bytes()
     wanted = set(sys.argv[2:])
     kept: dict[str, Any] = json.loads(RECORD.read_text()) if wanted and RECORD.exists() else {}

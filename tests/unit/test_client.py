@@ -96,6 +96,15 @@ def test_delete_many_refuses_an_empty_selector(omni):
             omni.delete_many(MachineClass, labels=empty)
 
 
+def test_delete_many_takes_one_after_the_other_when_told(omni):
+    for number in range(3):
+        omni.create(MachineClass(f"many-{number}", labels={"many": ""}, spec={"match_labels": ["a = b"]}))
+    with pytest.raises(InputError, match="concurrency is at least 1, not 0"):
+        omni.delete_many(MachineClass, labels="many", concurrency=0)
+    result = omni.delete_many(MachineClass, labels="many", concurrency=1)
+    assert [one.id for one in result.deleted] == ["many-0", "many-1", "many-2"]
+
+
 def test_ids_are_as_long_as_the_servers_errors_can_bear(omni):
     with pytest.raises(NotFound):
         omni.get(Cluster, "é" * 2048)

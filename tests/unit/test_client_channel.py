@@ -103,6 +103,28 @@ def test_a_certificate_without_a_name_cannot_be_pinned():
             omni.list(Cluster)
 
 
+@pytest.mark.parametrize("timeout", [7.0, None])
+def test_a_certificate_is_fetched_once_for_all_connections(secure, emulator, monkeypatch, timeout):
+    from omniherd._sync import channel as module
+
+    asked = []
+
+    def fetched(endpoint, tls, bound):
+        asked.append(bound)
+        return trust(endpoint, tls, bound)
+
+    trust = module.trust
+    monkeypatch.setattr(module, "trust", fetched)
+    with connect(secure, insecure_skip_tls_verify=True, timeout=timeout) as omni:
+        first, second = (omni.channel._connection(number) for number in (0, 1))
+        assert first is not second
+        assert omni.channel._connection(0) is first
+    assert asked == [timeout or 10.0]
+    with connect(emulator) as omni:
+        omni.channel._connection(0)
+    assert len(asked) == 1
+
+
 def test_tls_with_a_server_that_has_none(emulator, signer):
     endpoint = emulator.endpoint.replace("http:", "https:")
     with (
