@@ -8,6 +8,7 @@ from omniherd.emulator import Emulator
 from omniherd.machineconfig import read
 from omniherd.resources import ConfigPatch, ImportedClusterSecret
 from omniherd.talosconfig import parse_talosconfig
+from unit.command_shell import PROGRAM
 
 UNLIKE = ("version", "created", "updated", "owner", "finalizers")
 
@@ -94,3 +95,26 @@ def test_the_same_resources_and_configurations(emulator, omnictl, run, tmp_path,
         for node in plan.nodes:
             ours = joined(node.config, [dict(document) for document in plan.join])
             assert by_name(read(ours)) == by_name(read(foreign.configuration(node.address)))
+
+
+@pytest.mark.parametrize(
+    ("outside", "arguments"),
+    [
+        ({}, ("--talos-version", "1.2.3")),
+        ({}, ("--talos-version", "x")),
+        ({}, ("--kubernetes-version", "v1.2.3")),
+        ({"schematic": ""}, ("--dry-run",)),
+        ({"talos": "1.8.4", "kubernetes": "1.31.0"}, ()),
+        ({"kubernetes": "1.30.0"}, ()),
+    ],
+)
+def test_the_same_is_refused_in_the_same_words(emulator, omnictl, run, tmp_path, outside, arguments):
+    foreign = emulator.foreign_cluster("outside", **outside)
+    (tmp_path / "talosconfig").write_text(foreign.talosconfig)
+    words = ("cluster", "import", "--talosconfig", "talosconfig", "--nodes", ",".join(foreign.nodes), *arguments)
+    told = []
+    for program in ((omnictl,), PROGRAM):
+        code, stdout, stderr = run(*program, *words)
+        told.append((code, stdout, sorted(stderr[stderr.index("Error: ") :].splitlines())))
+    assert told[0][0] == 1
+    assert told[0] == told[1]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from inner_shell import InnerShell, inner_shell
 
 from omniherd.emulator import Emulator
 from omniherd.resources import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from inner_shell import InnerShell
+    from pathlib import Path
 
     from omniherd import Omni
     from omniherd.emulator import ForeignCluster
@@ -75,6 +75,24 @@ def test_a_dry_run(words: tuple[str, ...], inner: InnerShell, omni: Omni, form: 
     assert "a dry run" in err
     assert omni.list(Cluster) == []
     assert list(inner.folder.glob("*.zip")) == []
+
+
+@pytest.mark.parametrize("machines", [0, 1], ids=["still", "living"])
+def test_an_import_is_undone(
+    machines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator(seed_fleet=False, machines=machines, speed=50) as server, server.connect() as omni:
+        foreign = server.foreign_cluster("outside")
+        for shell in inner_shell(tmp_path, server.environment(), monkeypatch, capsys):
+            shell.write({"talosconfig": foreign.talosconfig})
+            words = ("cluster", "import", "--nodes", ",".join(foreign.nodes), "--talosconfig", "talosconfig")
+            assert shell(*words)[2].endswith(DONE)
+            assert set(foreign.machines) <= {link.id for link in omni.list("links")}
+            code, _, err = shell("cluster", "import", "abort", "outside")
+            assert code == 0, err
+            for kind in ("clusters", "machinesets", "machinesetnodes", "configpatches"):
+                assert omni.list(kind) == [], kind
+            assert set(foreign.machines).isdisjoint(link.id for link in omni.list("links"))
 
 
 def test_what_was_done_as_json(words: tuple[str, ...], inner: InnerShell) -> None:
@@ -169,4 +187,4 @@ def test_a_failure_half_way_says_what_stands(
     ) in err
     assert omni.list(Cluster) == []
     # What stands is no obstacle: the next one comes to its end.
-    assert inner(*words)[2].endswith(DONE)
+    assert inner(*words, "-O", "again.zip")[2].endswith(DONE)

@@ -304,6 +304,21 @@ def test_a_failure_half_way_says_what_stands(
     assert undo in lines[-1]
 
 
+def test_ctrl_c_half_way_says_what_stands(
+    omni: Omni, foreign: ForeignCluster, talos: TalosClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = omni.clusters.plan_import(talos, foreign.nodes)
+    lines: list[str] = []
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(omni, "create", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        omni.clusters.run_import(talos, plan, progress=lines.append)
+    assert "the import stopped half way; what stands:" in lines
+
+
 def test_a_node_that_refuses_its_configuration(
     server: Emulator, omni: Omni, foreign: ForeignCluster, talos: TalosClient
 ) -> None:

@@ -255,7 +255,7 @@ class AsyncOmni(AsyncDeleting):
 
     @property
     def clusters(self) -> AsyncClusters:
-        """What takes several calls about clusters: new certificate authorities, imports undone."""
+        """What takes several calls about clusters: new certificate authorities, imports of Talos clusters."""
         from omniherd._async.clusters import AsyncClusters
 
         return AsyncClusters(self)

@@ -242,16 +242,10 @@ def joined(config: str, documents: Sequence[dict[str, Any]]) -> str:
         config: The configuration as it is.
         documents: What `join_documents` returned.
     """
-    from omniherd.machineconfig import read
-    from omniherd.machineconfig.difference import identity
+    from omniherd.machineconfig import merge, read
     from omniherd.yamlform import dump
 
-    merged = read(config)
-    for document in documents:
-        at = next((at for at, one in enumerate(merged) if identity(one) == identity(document)), len(merged))
-        # Their fields are plain values: what is there and not said anew stays.
-        merged[at : at + 1] = [{**(merged[at] if at < len(merged) else {}), **document}]
-    return "---\n".join(dump(document, sort=False) for document in merged)
+    return "---\n".join(dump(document, sort=False) for document in merge(read(config), documents))
 
 
 def make_plan(

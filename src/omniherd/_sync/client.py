@@ -255,7 +255,7 @@ class Omni(Deleting):
 
     @property
     def clusters(self) -> Clusters:
-        """What takes several calls about clusters: new certificate authorities, imports undone."""
+        """What takes several calls about clusters: new certificate authorities, imports of Talos clusters."""
         from omniherd._sync.clusters import Clusters
 
         return Clusters(self)
