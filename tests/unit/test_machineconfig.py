@@ -243,3 +243,49 @@ def test_pods_do_not_become_administrators(roles, kept):
         return [{"machine": {"features": {"kubernetesTalosAPIAccess": value}}}]
 
     assert sanitize(patch({"allowedRoles": roles})) == patch(kept)
+
+
+def test_one_is_not_true_inside_a_list_either():
+    assert len(difference([{"version": "v1alpha1", "a": [1]}], [{"version": "v1alpha1", "a": [True]}])) == 2
+    assert difference([{"version": "v1alpha1", "a": [{"b": 1}]}], [{"version": "v1alpha1", "a": [{"b": 1}]}]) == []
+
+
+def test_the_main_document_comes_first():
+    documents = read("apiVersion: v1alpha1\nkind: HostnameConfig\nauto: stable\n---\nmachine: {}\n")
+    assert [document.get("kind") for document in documents] == [None, "HostnameConfig"]
+
+
+@pytest.mark.parametrize(("token", "found"), [("a.b", "a.b"), ("a.b.c", "."), ("ab", "."), ("", ".")])
+def test_a_token_has_two_parts(token, found):
+    assert Secrets.of([{"machine": {"token": "x"}, "cluster": {"token": token}}]).bootstrap_token == found
+
+
+@pytest.mark.parametrize("contents", ["  a: 1\n", " \n  a: 1\n"])
+def test_a_manifest_keeps_its_blanks_but_not_the_lines_before_them(contents):
+    text = dump({"cluster": {"inlineManifests": [{"name": "a", "contents": f"\n\t\n{contents}"}]}})
+    assert read(text)[0]["cluster"]["inlineManifests"][0]["contents"] == contents
+
+
+@pytest.mark.parametrize(
+    ("size", "written"),
+    [("5", 5), ("100GB", "100 GB"), ("10000000000", "10 GB"), ("1.5 TiB", 1649267441664), ("1,000", "1.0 kB")],
+)
+def test_sizes_of_partitions_are_written_as_people_do_when_nothing_is_lost(size, written):
+    partition = read(f"machine: {{disks: [{{partitions: [{{size: '{size}'}}]}}]}}")[0]["machine"]["disks"][0]
+    assert partition["partitions"] == [{"size": written}]
+
+
+def test_merging_sets_an_empty_value_only_where_a_field_may_be_absent():
+    before = read("apiVersion: v1alpha1\nkind: BondConfig\nname: bond0\nmtu: 1500\nminLinks: 2\n")
+    patch = [{"apiVersion": "v1alpha1", "kind": "BondConfig", "name": "bond0", "mtu": 0, "minLinks": 0}]
+    (merged,) = merge(before, patch)
+    assert merged["minLinks"] == 0
+    assert merged["mtu"] == 1500
+
+
+def test_what_is_merged_is_in_the_form_of_the_library():
+    patch = [{"version": "v1alpha1", "machine": {"sysctls": {"a": 1}, "nodeLabels": {}, "files": [{"path": "/a"}]}}]
+    machine = merge(read("machine: {type: worker}"), patch)[0]["machine"]
+    assert machine["sysctls"] == {"a": "1"}
+    assert machine["files"] == [{"content": "", "permissions": 0, "path": "/a", "op": ""}]
+    assert "nodeLabels" not in machine
