@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from omniherd import Omni
+    from omniherd import Omni, Resource
     from omniherd.emulator import ForeignCluster
 
 DONE = "cluster \"outside\" is imported successfully but marked as 'locked' to prevent changes done by Omni\n"
@@ -175,16 +175,30 @@ def test_nothing_is_imported_where_only_reading_is_wanted(words: tuple[str, ...]
 
 
 def test_a_failure_half_way_says_what_stands(
-    words: tuple[str, ...], inner: InnerShell, server: Emulator, omni: Omni
+    words: tuple[str, ...], inner: InnerShell, server: Emulator, omni: Omni, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.faults.fail("State/Create", "PERMISSION_DENIED", "not now", times=1)
-    code, _, err = inner(*words)
+    from omniherd import Omni
+
+    original = Omni.create
+
+    def create(self: Omni, resource: Resource[Any], **options: Any) -> Any:
+        if isinstance(resource, Cluster):
+            server.faults.fail("State/Create", "PERMISSION_DENIED", "not now", times=1)
+        return original(self, resource, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Omni, "create", create)
+        code, _, err = inner(*words)
     assert code == 1
-    assert "the import stopped half way; what stands:\n > node " in err
     assert (
-        'Error: failed to import cluster "outside": failed to import cluster: failed to create '
-        'ImportedClusterSecrets.omni.sidero.dev "outside": rpc error: code = PermissionDenied desc = not now\n'
+        "the import stopped half way; what stands:\n > ImportedClusterSecrets.omni.sidero.dev outside is in Omni\n"
+        ' > node "192.0.251.1" has the configuration that leads to Omni'
     ) in err
+    assert err.endswith(
+        "there is no cluster in Omni yet: try again, or take the machines' links out of Omni\n"
+        'Error: failed to import cluster "outside": failed to import cluster: failed to create '
+        'Clusters.omni.sidero.dev "outside": rpc error: code = PermissionDenied desc = not now\n'
+    )
     assert omni.list(Cluster) == []
     # What stands is no obstacle: the next one comes to its end.
     assert inner(*words, "-O", "again.zip")[2].endswith(DONE)

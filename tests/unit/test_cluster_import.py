@@ -270,8 +270,9 @@ def test_secrets_that_an_earlier_import_left_are_replaced(
             consumed.append(server.store.get(namespace, type_name, id_).decode())
         return original(namespace, type_name, id_)
 
-    omni.create(ImportedClusterSecret("outside", spec={"data": "cluster: {}\n"}))
     plan = omni.clusters.plan_import(talos, foreign.nodes)
+    old = plan.resources[0].spec.data + "# left by another import\n"
+    omni.create(ImportedClusterSecret("outside", spec={"data": old}))
     monkeypatch.setattr(server.store, "remove", remove)
     lines: list[str] = []
     omni.clusters.run_import(talos, plan, progress=lines.append)
@@ -279,26 +280,54 @@ def test_secrets_that_an_earlier_import_left_are_replaced(
     assert [one.data for one in consumed] == [plan.resources[0].spec.data]
 
 
-@pytest.mark.parametrize(
-    ("creates", "undo"), [(0, "there is no cluster in Omni yet"), (2, "cluster import abort outside` undoes it")]
-)
-def test_a_failure_half_way_says_what_stands(
-    server: Emulator, omni: Omni, foreign: ForeignCluster, talos: TalosClient, creates: int, undo: str
-) -> None:
-    plan = omni.clusters.plan_import(talos, foreign.nodes)
-    lines: list[str] = []
+def failing(server: Emulator, omni: Omni, type_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server refuse to create resources of a type."""
     original = omni.create
 
     def create(resource: Any, **options: Any) -> Any:
-        if resource.id == plan.resources[creates].id and resource.type_name == plan.resources[creates].type_name:
+        if resource.type_name == type_name:
             server.faults.fail("State/Create", "PERMISSION_DENIED", "not now", times=1)
         return original(resource, **options)
 
-    omni.create = create  # type: ignore[method-assign]
+    monkeypatch.setattr(omni, "create", create)
+
+
+def test_a_server_that_takes_no_imports(
+    server: Emulator, omni: Omni, foreign: ForeignCluster, talos: TalosClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [foreign.configuration(node) for node in foreign.nodes]
+    plan = omni.clusters.plan_import(talos, foreign.nodes)
+    failing(server, omni, SECRETS, monkeypatch)
+    with pytest.raises(OmniError, match="not now") as caught:
+        omni.clusters.run_import(talos, plan)
+    assert "done" not in caught.value.details
+    assert [foreign.configuration(node) for node in foreign.nodes] == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "stands", "undo"),
+    [
+        (Cluster, 1, "there is no cluster in Omni yet"),
+        (MachineSetNode, 4, "cluster import abort outside` undoes it"),
+    ],
+)
+def test_a_failure_half_way_says_what_stands(
+    server: Emulator,
+    omni: Omni,
+    foreign: ForeignCluster,
+    talos: TalosClient,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Any,
+    stands: int,
+    undo: str,
+) -> None:
+    plan = omni.clusters.plan_import(talos, foreign.nodes)
+    lines: list[str] = []
+    failing(server, omni, kind.type_name, monkeypatch)
     with pytest.raises(OmniError, match="not now") as caught:
         omni.clusters.run_import(talos, plan, progress=lines.append)
     done = caught.value.details["done"]
-    assert len(done) == len(foreign.nodes) + creates
+    assert len(done) == len(foreign.nodes) + stands
     assert undo in str(caught.value.hint)
     assert [f" > {line}" for line in done] == lines[-len(done) - 1 : -1]
     assert undo in lines[-1]
@@ -313,24 +342,22 @@ def test_ctrl_c_half_way_says_what_stands(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(omni, "create", interrupted)
+    monkeypatch.setattr("omniherd._sync.cluster_import.joined", interrupted)
     with pytest.raises(KeyboardInterrupt):
         omni.clusters.run_import(talos, plan, progress=lines.append)
     assert "the import stopped half way; what stands:" in lines
 
 
-def test_a_node_that_refuses_its_configuration(
-    server: Emulator, omni: Omni, foreign: ForeignCluster, talos: TalosClient
-) -> None:
+def test_a_node_that_refuses_its_configuration(omni: Omni, foreign: ForeignCluster, talos: TalosClient) -> None:
     plan = omni.clusters.plan_import(talos, foreign.nodes)
     gone = dataclasses.replace(plan.nodes[1], address="192.0.2.99")
     with pytest.raises(OmniError) as caught:
         omni.clusters.run_import(talos, dataclasses.replace(plan, nodes=(plan.nodes[0], gone)), health_check=False)
     assert 'failed to apply configuration to node "192.0.2.99"' in caught.value.details["during"]
-    assert caught.value.details["done"] == [
+    assert caught.value.details["done"][1:] == [
         f'node "{foreign.nodes[0]}" has the configuration that leads to Omni (machine {foreign.machines[0]})'
     ]
-    assert made(server) == set()
+    assert omni.list(Cluster) == []
 
 
 def test_a_cluster_that_cannot_be_reached(omni: Omni, foreign: ForeignCluster, talos: TalosClient) -> None:

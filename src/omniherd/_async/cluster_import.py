@@ -287,6 +287,8 @@ class AsyncClusterImport:
         if backup is not None:
             self._back_up(plan, Path(backup), overwrite)
         try:
+            # First of all: a server that takes no imports says so here, before a machine is touched.
+            await self._create_secrets(plan)
             await self._connect(plan)
             await self._create(plan)
         except BaseException as error:
@@ -318,27 +320,28 @@ class AsyncClusterImport:
                 f'node "{node.address}" has the configuration that leads to Omni (machine {node.machine})'
             )
 
-    async def _create(self, plan: ImportPlan) -> None:
-        self._note("creating the cluster's resources in Omni...")
-        for number, resource in enumerate(plan.resources):
-            self._note(f" > {resource.type_name} {resource.id}")
-            with during(f'failed to import cluster: failed to create {resource.type_name} "{resource.id}"'):
-                if number == 0:
-                    await self._create_secrets(resource)
-                else:
-                    await self._omni.create(resource, timeout=self._left())
-            self._done.append(f"{resource.type_name} {resource.id} is in Omni")
-
-    async def _create_secrets(self, secrets: Resource[Any]) -> None:
+    async def _create_secrets(self, plan: ImportPlan) -> None:
         from omniherd.errors import AlreadyExists
 
-        try:
-            await self._omni.create(secrets, timeout=self._left())
-        except AlreadyExists:
-            # There is no such cluster, so they are what an earlier import left behind.
-            self._note(f'replacing the secrets that an earlier import of "{secrets.id}" left behind')
-            await self._omni.delete(type(secrets), secrets.id, timeout=self._left())
-            await self._omni.create(secrets, timeout=self._left())
+        secrets = plan.resources[0]
+        self._note("creating the cluster's secrets in Omni...")
+        with during(_creating(secrets)):
+            try:
+                await self._omni.create(secrets, timeout=self._left())
+            except AlreadyExists:
+                # There is no such cluster, so they are what an earlier import left behind.
+                self._note(f'replacing the secrets that an earlier import of "{secrets.id}" left behind')
+                await self._omni.delete(type(secrets), secrets.id, timeout=self._left())
+                await self._omni.create(secrets, timeout=self._left())
+        self._done.append(f"{secrets.type_name} {secrets.id} is in Omni")
+
+    async def _create(self, plan: ImportPlan) -> None:
+        self._note("creating the cluster's resources in Omni...")
+        for resource in plan.resources[1:]:
+            self._note(f" > {resource.type_name} {resource.id}")
+            with during(_creating(resource)):
+                await self._omni.create(resource, timeout=self._left())
+            self._done.append(f"{resource.type_name} {resource.id} is in Omni")
 
     def _leave_word(self, plan: ImportPlan, error: BaseException) -> None:
         """Say what stands, where something does: an import must not stop half way in silence."""
@@ -374,6 +377,10 @@ class AsyncClusterImport:
         if left <= 0:
             raise WaitTimeout("the import took longer than it may", hint="allow it more time")
         return left if most is None else min(most, left)
+
+
+def _creating(resource: Resource[Any]) -> str:
+    return f'failed to import cluster: failed to create {resource.type_name} "{resource.id}"'
 
 
 def _schematic(extensions: list[Resource[Any]]) -> tuple[str, str]:
