@@ -219,3 +219,59 @@ SCENARIOS["machine-set-nodes"] = [
     create("NodeForceDestroyRequests", T + "n", labels={CLUSTER: T + "c"}),
     update("NodeForceDestroyRequests", T + "n"),
 ]
+
+ODD_VERSIONS = (
+    "key",
+    "machine: {}\n",
+    " v1.013.4 ",
+    "1.13.",
+    "1.13.4-",
+    "1.13.4-01",
+    "1.13-rc",
+    "1.13.4+é",
+    "vv1.13.4",
+)
+ENCRYPTED = {"disk_encryption": True}
+
+SCENARIOS["cluster-versions"] = [
+    *(
+        create("Clusters", T + "x", spec=spec)
+        for text in ODD_VERSIONS
+        for spec in (
+            {**VERSIONS, "kubernetes_version": text},
+            {**VERSIONS, "talos_version": text, "features": ENCRYPTED},
+        )
+    ),
+    create("Clusters", T + "²", spec=VERSIONS),
+    create("Clusters", T + "x", spec={**VERSIONS, "talos_version": "1.5.0-alpha.1", "features": ENCRYPTED}),
+    create("Clusters", T + "c", spec=VERSIONS),
+    *(update("Clusters", T + "c", spec={**VERSIONS, "kubernetes_version": text}) for text in ODD_VERSIONS),
+    *(
+        update("Clusters", T + "c", spec={**VERSIONS, "talos_version": text, "features": ENCRYPTED})
+        for text in ODD_VERSIONS
+    ),
+    update("Clusters", T + "c", spec={"talos_version": "x", "kubernetes_version": "y"}),
+    update("Clusters", T + "c", spec={"talos_version": "1.13.5", "kubernetes_version": "1.36.0"}),
+    update("Clusters", T + "c", spec={"talos_version": "1.13.5", "kubernetes_version": "1.38.0"}),
+]
+
+SCENARIOS["machine-set-places"] = [
+    create("MachineClasses", T + "k", spec={"match_labels": ["a = b"]}),
+    create("Clusters", T + "c", spec=VERSIONS),
+    *(
+        create(
+            "MachineSets",
+            T + "c-control-planes",
+            labels={CLUSTER: T + "c", **CONTROL_PLANE},
+            spec={"bootstrap_spec": {"cluster_uuid": "x", "snapshot": path}},
+        )
+        for path in (".", "a/.", "./a", "a/../b", "a//b", "a/", "a/b", "...")
+    ),
+    create("MachineSets", T + "c-workers", labels={CLUSTER: T + "c", **WORKER}),
+    update("MachineSets", T + "c-workers", spec={"machine_allocation": {"name": T + "k"}}),
+    update(
+        "MachineSets",
+        T + "c-workers",
+        spec={"machine_class": {"name": "absent"}, "machine_allocation": {"name": T + "k"}},
+    ),
+]

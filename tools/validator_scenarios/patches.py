@@ -115,3 +115,23 @@ SCENARIOS["manifests-and-checks"] = [
     update("ImportedClusterSecrets", T + "i"),
     step("get", "ImportedClusterSecrets", T + "i"),
 ]
+
+CUT = ("eA==", "KLUv", "KLUv/Q==", "KLUv/QQ=", "KLUv/SAB", "KLUv/SAACQA=", "eHh4eHg=")
+
+SCENARIOS["packed-data"] = [
+    *(create("ConfigPatches", T + "p", spec={"data": "machine: {}\n", "compressed_data": text}) for text in CUT),
+    *(
+        create("KubernetesManifestGroups", T + "g", labels={CLUSTER: T + "c"}, spec={"mode": "FULL", **packed})
+        for packed in ({"compressed_data": text} for text in CUT)
+    ),
+    create("KubernetesManifestGroups", T + "g", spec={"compressed_data": "eA=="}),
+    create("KubernetesManifestGroups", T + "g", spec={"mode": "FULL", "compressed_data": "eA=="}),
+    update("KubernetesManifestGroups", T + "g", spec={"compressed_data": "eA=="}),
+    update("KubernetesManifestGroups", T + "g", labels={"": ""}, spec={"compressed_data": "eA=="}),
+    create("KubernetesManifestGroups", T + "g", labels={CLUSTER: T + "c"}, spec={"mode": "FULL", "data": "{}\n"}),
+    update("KubernetesManifestGroups", T + "g", spec={"mode": "FULL", "compressed_data": "eA=="}),
+    update("KubernetesManifestGroups", T + "g", labels={}, spec={"mode": "FULL", "compressed_data": "eA=="}),
+    create("ClusterMachineConfigs", T + "x", spec={"compressed_data": "eA=="}),
+    create("KubernetesHealthChecks", T + "past", spec={"job": "kind: Job\n", "interval": "-5s"}),
+    create("ExposedServices", T + "e", labels={CLUSTER: T + "c", L + "exposed-service-alias": ""}),
+]

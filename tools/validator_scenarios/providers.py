@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .steps import CLUSTER, VERSIONS, WORKER, L, Step, T, create, destroy, step
+from .steps import CLUSTER, VERSIONS, WORKER, L, Step, T, create, destroy, step, update
 
 SCENARIOS: dict[str, list[Step]] = {}
 
@@ -80,4 +80,63 @@ SCENARIOS["infra-provider"] = [
     infra("destroy", "InfraProviderStatuses", T + "ip"),
     infra("destroy", "InfraProviderHealthStatuses", T + "ip", namespace="infra-provider-ephemeral"),
     infra("destroy", "MachineRequests", T + "r", as_="Operator"),
+]
+
+THIRD = "InfraProvider/infra-provider:omniherd-test-ip3"
+OWN = "infra-provider:omniherd-test-ip3"
+OWN_TYPE = "Foo.omniherd-test-ip3.infraprovider.sidero.dev"
+MINE = {L + "infra-provider-id": T + "ip3"}
+UNNAMED = {"": ""}
+
+SCENARIOS["infra-provider-order"] = [
+    infra("create", "InfraProviders", T + "ip3", as_="Admin"),
+    infra("create", "InfraProviders", T + "other", as_=THIRD),
+    infra("create", "MachineRequests", T + "m", as_="Reader", labels=UNNAMED),
+    infra("create", "MachineRequests", T + "m", as_="Operator", labels=UNNAMED, spec={"talos_version": "x"}),
+    infra("create", "MachineRequests", T + "m", as_="Operator", spec={"talos_version": "1.0x"}),
+    infra("update", "MachineRequests", T + "absent", as_="Reader", labels=UNNAMED),
+    infra("update", "MachineRequests", T + "absent", as_="Reader"),
+    infra("update", "InfraProviders", T + "absent", as_="None", labels=UNNAMED),
+    infra("update", "InfraProviders", T + "absent", as_="Reader", labels=UNNAMED),
+    infra("create", "MachineRequests", T + "r", as_="Operator", labels=MINE, spec={"talos_version": "1.13"}),
+    infra("update", "MachineRequests", T + "r", labels=UNNAMED, as_=THIRD),
+    infra("update", "MachineRequests", T + "r", finalizers=["x"], labels={**MINE, "a": "b"}, as_=THIRD),
+    infra("update", "MachineRequests", T + "r", phase="tearingDown", as_=THIRD),
+    infra("teardown", "MachineRequests", T + "r", as_=THIRD),
+    infra("teardown", "MachineRequests", T + "r", as_="Reader"),
+    infra("teardownAndDestroy", "MachineRequests", T + "r", as_=THIRD),
+    infra("destroy", "MachineRequests", T + "r", as_=THIRD),
+    infra("create", "MachineRequestStatuses", T + "s", as_=THIRD),
+    infra("update", "MachineRequestStatuses", T + "s", labels={}, as_=THIRD),
+    infra("get", "MachineRequestStatuses", T + "s", as_=THIRD),
+    infra("update", "MachineRequestStatuses", T + "s", labels=UNNAMED, as_=THIRD),
+    infra("update", "MachineRequestStatuses", T + "s", labels=UNNAMED, as_="Reader"),
+    infra("teardown", "MachineRequestStatuses", T + "s", as_="Admin"),
+    infra("teardown", "MachineRequestStatuses", T + "s", as_=THIRD),
+    infra("destroy", "MachineRequestStatuses", T + "s", as_=THIRD),
+    infra("create", OWN_TYPE, T + "f", namespace=OWN, as_=THIRD),
+    infra("update", OWN_TYPE, T + "f", namespace=OWN, labels={"a": "b"}, as_=THIRD),
+    infra("update", OWN_TYPE, T + "f", namespace=OWN, labels=UNNAMED, as_=THIRD),
+    infra("teardown", OWN_TYPE, T + "f", namespace=OWN, as_=THIRD),
+    infra("destroy", OWN_TYPE, T + "f", namespace=OWN, as_=THIRD),
+    infra("create", "MachineLabels", T + "l", namespace=OWN, as_="Reader"),
+    infra("create", "MachineLabels", T + "l", namespace=OWN, as_="Admin", labels=UNNAMED),
+    infra("get", "MachineLabels", T + "l", namespace=OWN, as_=THIRD),
+    *(
+        infra(verb, "MachineLabels", "" if verb in {"list", "watchkind"} else T + "l", as_=role)
+        for role in ("Admin", "Reader", "None", THIRD)
+        for verb in ("create", "get", "update", "destroy", "list", "watchkind")
+    ),
+    infra("teardown", "InfraProviders", T + "ip3", as_="Reader"),
+]
+
+# The server lets everybody do what he wants with providers' types in other namespaces.
+SCENARIOS["infra-provider-types-elsewhere"] = [
+    create("MachineRequests", T + "r", as_="None", labels=UNNAMED),
+    create("MachineRequests", T + "r", as_="None", spec={"talos_version": "x"}),
+    update("MachineRequests", T + "r", as_="None", spec={"talos_version": "y"}),
+    step("get", "MachineRequests", T + "r", as_="None"),
+    step("list", "MachineRequests", "", as_="None"),
+    destroy("MachineRequests", T + "r", as_="None"),
+    step("get", "InfraProviderStatuses", T + "r", as_="None"),
 ]

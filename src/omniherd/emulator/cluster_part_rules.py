@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omniherd.emulator.gotext import quote
 from omniherd.emulator.goyamltext import go_yaml_fault
 from omniherd.emulator.machine_set_rules import CLUSTER, relation_faults
+from omniherd.emulator.packed import plain_data
 from omniherd.emulator.records import TEARING_DOWN
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class ClusterPartRules:
         if status is None or not status.decode().phase:
             return []
         doing = "modify" if verb == "update" else "delete"
-        return [f"cannot {doing} the {quote(resource.type)} while a secret rotation is in progress"]
+        return [f"cannot {doing} the {resource.type} {quote(resource.id)} while a secret rotation is in progress"]
 
     def _provider_end(self, verb: str, _current: Stored | None, resource: Stored) -> Faults:
         if verb in {"create", "update"}:
@@ -111,9 +112,9 @@ def _judge_s3(verb: str, _current: Stored | None, resource: Stored) -> Faults:
 def _judge_exposed_service(verb: str, current: Stored | None, resource: Stored) -> Faults:
     texts = relation_faults(verb, current, resource, CLUSTER)
     alias = _L + "exposed-service-alias"
-    if verb == "create" and alias not in resource.labels:
+    if verb == "create" and not resource.labels.get(alias):
         texts.append("alias must be set")
-    if verb == "update" and current is not None and current.labels.get(alias) != resource.labels.get(alias):
+    if verb == "update" and current is not None and current.labels.get(alias, "") != resource.labels.get(alias, ""):
         texts.append("alias cannot be changed")
     return texts
 
@@ -126,7 +127,7 @@ def _judge_health_check(verb: str, _current: Stored | None, resource: Stored) ->
     fault = fault or _runner_name(resource.id) or _job(spec.job)
     if fault is None and spec.HasField("interval"):
         nanoseconds = spec.interval.seconds * 10**9 + spec.interval.nanos
-        if nanoseconds and nanoseconds < _INTERVAL:
+        if 0 < nanoseconds < _INTERVAL:
             fault = "healthcheck interval must be at least 5s"
     return [] if fault is None else [fault]
 
@@ -178,24 +179,25 @@ def _json_kind(value: Any) -> str:
 def _judge_manifests(verb: str, _current: Stored | None, resource: Stored) -> Faults:
     if verb not in {"create", "update"}:
         return []
-    from omniherd.emulator.forms import unpacked
-
-    spec = resource.decode()
-    if not spec.mode:
+    if not resource.decode().mode:
         return ["the manifest should have mode field set"]
     if CLUSTER not in resource.labels:
         return [f"the resource must have {CLUSTER} label set"]
     if _L + "system-manifest" in resource.labels:
         return ["system manifests can't be created by the user"]
-    spec = unpacked(resource.type, spec)
+    text, fault = plain_data(resource)
+    if fault is not None:
+        return [fault]
     # What cannot be unpacked here is taken on trust.
     documents: list[Any] = []
-    for part in () if spec.compressed_data else _SEPARATOR.split(spec.data):
+    for part in () if text is None else _SEPARATOR.split(text):
         found, fault = _documents(part.strip())
         if fault is not None:
             return [f"error converting manifest to JSON: {fault}"]
         documents.extend(found)
     for document in documents:
+        if document == {}:
+            continue
         if document is not None and not isinstance(document, dict):
             kind = _json_kind(document)
             return [f"{_LOADING}: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.access import frame
 from omniherd.emulator.gotext import quote
-from omniherd.emulator.machine_rules import unknown_version
+from omniherd.emulator.machine_rules import talos_fault
 from omniherd.emulator.machine_set_rules import CLUSTER_LOCKED, is_locked
 from omniherd.emulator.records import RUNNING
-from omniherd.emulator.versions import may_upgrade_kubernetes, order
+from omniherd.emulator.versions import kubernetes_path, on_path, order, precedence
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ClusterRules", "go_duration"]
 
 _TAINTED = "omni.sidero.dev/tainted-by-importing"
-_PARTS = ("major", "minor", "patch")
-_ENCRYPTED_SINCE = (1, 5)
+_ENCRYPTED_SINCE = (1, 5, 0)
 _VERSIONS = "TalosVersions.omni.sidero.dev"
 _HOUR = 3600
 
@@ -39,7 +37,7 @@ class ClusterRules:
         """Return what is wrong with a write of a cluster; see `Validators.judge`."""
         if verb == "create":
             spec = resource.decode()
-            faults = [*_forms(spec, None), *_backup(spec), *self._versions(None, spec, resource.id)]
+            faults = [*_forms(spec), *_backup(spec), *self._versions(None, spec, resource.id)]
             return [*_name(resource.id), *faults]
         if verb != "update" or current is None:
             return self._end(resource)
@@ -60,31 +58,52 @@ class ClusterRules:
         return [f"deletion is not allowed: the cluster {quote(cluster.id)} is locked"]
 
     def _versions(self, old: Any, new: Any, id_: str) -> list[str]:
-        """Return the first fault of the versions together."""
+        """Return the first fault of the versions together; what an update leaves as it is has passed already."""
         talos, kubernetes = new.talos_version, new.kubernetes_version
-        if old is not None and (old.talos_version, old.kubernetes_version) == (talos, kubernetes):
-            return []
-        fault = None
-        if old is None or old.talos_version != talos:
-            fault = unknown_version(self._store, talos)
-            initial = self._initial(id_, old)
-            if fault is None and initial and order(talos)[:2] < order(initial)[:2]:
-                fault = f"downgrading from version {quote(initial)} to {quote(talos)} is not supported"
-        if fault is None and old is not None and not self._may_upgrade(old.kubernetes_version, kubernetes):
-            change = f"{quote(kubernetes)} from {quote(old.kubernetes_version)}"
-            fault = f"kubernetes version is not supported for upgrade to {change}"
+        same_talos = old is not None and old.talos_version == talos
+        same = old is not None and same_talos and old.kubernetes_version == kubernetes
         found = self._store.find("default", _VERSIONS, talos)
-        known = () if found is None else found.decode().compatible_kubernetes_versions
-        if fault is None and kubernetes not in known:
+        if same or (same_talos and found is None):
+            return []
+        fault = talos_fault(self._store, talos, "" if old is None else old.talos_version) or self._below(
+            id_, old, talos
+        )
+        if fault is None and old is not None:
+            fault = self._kubernetes(id_, old.kubernetes_version, kubernetes)
+        if fault is None and (found is None or kubernetes not in found.decode().compatible_kubernetes_versions):
             fault = (
                 f"invalid kubernetes version {quote(kubernetes)}: is not compatible with talos version {quote(talos)}"
             )
         return [] if fault is None else [fault]
 
-    def _may_upgrade(self, old: str, new: str) -> bool:
-        listed = self._store.list("default", "KubernetesVersions.omni.sidero.dev")
-        known = {order(version.id)[:2] for version in listed}
-        return old == new or (order(new)[:2] in known and may_upgrade_kubernetes(old, new))
+    def _below(self, id_: str, old: Any, talos: str) -> str | None:
+        initial = self._initial(id_, old)
+        if not initial or order(talos)[:2] >= order(initial)[:2]:
+            return None
+        return f"downgrading from version {quote(initial)} to {quote(talos)} is not supported"
+
+    def _kubernetes(self, id_: str, old: str, new: str) -> str | None:
+        """Return what is wrong with a step of Kubernetes; back from an upgrade that is under way is always possible."""
+        from omniherd.template.versions import VersionRefused
+
+        try:
+            if old and not self._ends_upgrade(id_, old, new) and not on_path(*kubernetes_path(old, new)):
+                return f"kubernetes version is not supported for upgrade to {quote(new)} from {quote(old)}"
+        except VersionRefused as refused:
+            return str(refused)
+        return None
+
+    def _ends_upgrade(self, id_: str, old: str, new: str) -> bool:
+        from omniherd.template.versions import parse_version
+
+        status = self._store.find("default", "KubernetesUpgradeStatuses.omni.sidero.dev", id_)
+        if status is None:
+            return False
+        running, last = status.decode().current_upgrade_version, status.decode().last_upgrade_version
+        if not running or not last:
+            return False
+        before, after, running, last = (precedence(parse_version(one)) for one in (old, new, running, last))
+        return (before < running and after < last) or (after == last and before == running)
 
     def _initial(self, id_: str, old: Any) -> str:
         """Return the Talos version that a cluster was made with; empty for a new one."""
@@ -97,39 +116,46 @@ class ClusterRules:
 def _name(id_: str) -> list[str]:
     if not id_:
         return ["name is required"]
-    if all(character.isalnum() or character in "_-" for character in id_):
+    if all(one.isalpha() or one.isdecimal() or one in "_-" for one in id_):
         return []
     return ["name should only contain letters, digits, dashes and underscores"]
 
 
-def _forms(new: Any, old: Any) -> list[str]:
+def _forms(new: Any, old: Any = None) -> list[str]:
     """Return what is wrong with the form of the versions, and with encryption on an old Talos."""
-    versions = [("Kubernetes", new.kubernetes_version)]
-    if old is None or old.talos_version != new.talos_version:
+    from omniherd.template.versions import VersionRefused, parse_version
+
+    same_talos = old is not None and old.talos_version == new.talos_version
+    versions: list[tuple[str, str]] = []
+    if old is None or not same_talos or old.kubernetes_version != new.kubernetes_version:
+        versions.append(("Kubernetes", new.kubernetes_version))
+    if not same_talos:
         versions.append(("Talos", new.talos_version))
     texts: list[str] = []
     for name, version in versions:
         fault = _version_fault(version)
         if fault is not None:
             texts.append(f"error validating {name} version: {frame([fault])}")
-    readable = _version_fault(new.talos_version) is None
-    if new.features.disk_encryption and readable and order(new.talos_version)[:2] < _ENCRYPTED_SINCE:
-        texts.append("disk encryption is supported only for Talos version >= 1.5.0")
+    if not new.features.disk_encryption:
+        return texts
+    try:
+        if parse_version(new.talos_version).before(*_ENCRYPTED_SINCE):
+            texts.append("disk encryption is supported only for Talos version >= 1.5.0")
+    except VersionRefused as refused:
+        texts.append(str(refused))
     return texts
 
 
 def _version_fault(version: str) -> str | None:
-    """Return what is wrong with the form of a version, in the words of the server's tolerant parser."""
+    """Return what is wrong with the form of a version."""
+    from omniherd.template.versions import VersionRefused, parse_version
+
     if not version:
         return "version is required"
-    parts = version.removeprefix("v").split(".", 2)
-    if len(parts) < len(_PARTS) and re.search("[+-]", parts[-1]):
-        return "version should be in semver format: Short version cannot contain PreRelease/Build meta data"
-    if len(parts) == len(_PARTS):
-        parts[2] = re.split("[+-]", parts[2], maxsplit=1)[0]
-    for name, part in zip(_PARTS, parts, strict=False):
-        if not re.fullmatch("[0-9]+", part):
-            return f"version should be in semver format: Invalid character(s) found in {name} number {quote(part)}"
+    try:
+        parse_version(version)
+    except VersionRefused as refused:
+        return f"version should be in semver format: {refused}"
     return None
 
 

@@ -12,6 +12,7 @@ from omniherd.emulator.finalizers import hold, release
 from omniherd.emulator.forms import TYPES
 from omniherd.emulator.imports import Imports
 from omniherd.emulator.lifecycle import Lifecycle
+from omniherd.emulator.names import IDENTITY, PROVIDER_SUFFIX, PUBLIC_KEY, USER, USER_ID_LABEL
 from omniherd.emulator.records import CREATED, DESTROYED, TEARING_DOWN
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ _HOLDERS = {
     "JoinTokens" + _O: ("JoinTokenStatusController",),
     "MachineRequests" + _O: ("ClusterMachineRequestStatusController",),
 }
+
+
+_OF_PROVIDER = tuple(
+    name + _O
+    for name in (
+        "InfraProviderCombinedStatuses",
+        "InfraProviderHealthStatuses",
+        "InfraProviderStatuses",
+        "ProviderJoinConfigs",
+    )
+)
 
 
 class Controllers:
@@ -88,6 +100,8 @@ class Controllers:
         resource = event.resource
         if event.kind == DESTROYED or resource is None or resource.type not in _HOLDERS:
             return
+        if resource.namespace != TYPES[resource.type].namespace:
+            return
         holders = _HOLDERS[resource.type]
         if resource.phase == TEARING_DOWN:
             release(self._store, resource, holders)
@@ -121,10 +135,23 @@ class Controllers:
             )
             self._combine(name)
         elif resource.type == "InfraProviders" + _O and event.kind == DESTROYED:
-            for type_name in ("ProviderJoinConfigs", "InfraProviderCombinedStatuses"):
-                self._store.remove(TYPES[type_name + _O].namespace, type_name + _O, name)
+            for type_name in _OF_PROVIDER:
+                self._store.remove(TYPES[type_name].namespace, type_name, name)
+            self._dismiss(name + PROVIDER_SUFFIX)
         elif resource.type in {"InfraProviderStatuses" + _O, "InfraProviderHealthStatuses" + _O}:
             self._combine(name)
+
+    def _dismiss(self, identity: str) -> None:
+        """Remove the service account of a provider that is gone."""
+        found = self._store.find("default", IDENTITY, identity)
+        if found is None:
+            return
+        user_id = found.labels.get(USER_ID_LABEL)
+        for key in self._store.list("default", PUBLIC_KEY):
+            if user_id and key.labels.get(USER_ID_LABEL) == user_id:
+                self._store.remove("default", PUBLIC_KEY, key.id)
+        self._store.remove("default", IDENTITY, identity)
+        self._store.remove("default", USER, found.decode().user_id)
 
     def _combine(self, name: str) -> None:
         store = self._store

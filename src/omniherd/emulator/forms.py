@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from omniherd._core.pool import message
 from omniherd._core.resource_table import TABLE, TypeInfo
-from omniherd.emulator.records import StateError
+from omniherd.emulator.packed import unpack
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["TYPES", "check_frames", "decode", "default_namespace", "encode", "spec_class", "unpacked", "yaml_of"]
+__all__ = ["TYPES", "decode", "default_namespace", "encode", "spec_class", "unpacked", "yaml_of"]
 
 TYPES: dict[str, TypeInfo] = {row.type: row for row in TABLE}
 """What is known of every type, by full name."""
@@ -67,47 +66,6 @@ def decode(type_name: str, data: bytes) -> Any:
     if cls is None:
         raise KeyError(type_name)
     return cls.FromString(data)
-
-
-_ZSTD_MAGIC = bytes.fromhex("28b52ffd")
-
-
-def check_frames(packed: Any) -> None:
-    """Look whether compressed data is compressed at all.
-
-    Args:
-        packed: A compressed field: bytes, or a list of them.
-
-    Raises:
-        StateError: `UNKNOWN`, as the server tells it.
-    """
-    for frame in [packed] if isinstance(packed, bytes) else packed:
-        if not frame.startswith(_ZSTD_MAGIC):
-            raise StateError("UNKNOWN", "invalid input: magic number mismatch")
-
-
-def unpack(frame: bytes) -> str | None:
-    """Return the text of a zstd frame; None when it cannot be read here.
-
-    Clients compress with a dictionary that Omni has and the emulator has not, and Python reads zstd by itself from
-    3.14 on only.
-    """
-    for name in ("compression.zstd", "zstandard"):
-        try:
-            library: Any = import_module(name)
-        except ModuleNotFoundError:
-            continue
-        decompress = library.decompress if name == "compression.zstd" else _stream_decompress(library)
-        try:
-            return str(decompress(frame), "utf-8")
-        except (library.ZstdError, UnicodeDecodeError):
-            return None
-    return None
-
-
-def _stream_decompress(zstandard: Any) -> Any:
-    """Return what reads frames that do not tell their size, too."""
-    return zstandard.ZstdDecompressor().decompressobj().decompress
 
 
 def unpacked(type_name: str, spec: Any) -> Any:

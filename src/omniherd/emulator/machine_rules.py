@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.catalog import load_catalog
 from omniherd.emulator.gotext import limited, limited_list, quote
-from omniherd.emulator.machine_set_rules import CLUSTER
+from omniherd.emulator.machine_set_rules import CLUSTER, allocated
 from omniherd.emulator.records import TEARING_DOWN, missing
 from omniherd.emulator.versions import order
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
     from omniherd.emulator.store import Store
 
-__all__ = ["MachineRules", "selector_faults", "unknown_version"]
+__all__ = ["MachineRules", "selector_faults", "talos_fault"]
 
 _O = ".omni.sidero.dev"
 _VERSIONS = "TalosVersions" + _O
@@ -32,18 +32,22 @@ _ACCEPTED = 1
 Faults = list[str]
 
 
-def unknown_version(store: Store, version: str) -> str | None:
-    """Return what is wrong with a Talos version that the server does not know or no longer takes.
+def talos_fault(store: Store, version: str, old: str = "") -> str | None:
+    """Return what is wrong with a Talos version that the server does not know or does not take.
 
     Args:
         store: The state.
         version: The version, without `v`.
+        old: The version before: from one that is no longer supported, others like it may be reached.
     """
     found = store.find("default", _VERSIONS, version)
     if found is None:
         return f"invalid talos version {quote(version)}: {missing('default', _VERSIONS, version).message}"
-    if found.decode().deprecated:
+    before = store.find("default", _VERSIONS, old)
+    if found.decode().deprecated and (before is None or not before.decode().deprecated):
         return f"talos version {quote(version)} is no longer supported"
+    if found.decode().unsupported:
+        return f"talos version {quote(version)} is not supported by this Omni release"
     return None
 
 
@@ -108,7 +112,7 @@ class MachineRules:
         users = [
             found.id
             for found in self._store.list("default", "MachineSets" + _O)
-            if resource.id in _class_names(found.decode())
+            if getattr(allocated(found.decode()), "name", None) == resource.id
         ]
         if not users:
             return None
@@ -133,7 +137,7 @@ class MachineRules:
         return (
             fault
             or limited_list("kernel args", spec.kernel_args, _ARGUMENTS, _ARGUMENT)
-            or unknown_version(self._store, spec.talos_version)
+            or talos_fault(self._store, spec.talos_version)
             or self._extensions(spec.talos_version, spec.extensions)
         )
 
@@ -229,10 +233,6 @@ def _platform(spec: Any) -> str | None:
     if cloud and spec.cloud.platform not in load_catalog()["CloudPlatformConfigs" + _O]:
         return f"unknown cloud platform {quote(spec.cloud.platform)}"
     return None
-
-
-def _class_names(spec: Any) -> set[str]:
-    return {spec.machine_class.name, spec.machine_allocation.name} - {""}
 
 
 def _first(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from omniherd.emulator.records import Stored
     from omniherd.emulator.store import Store
 
-__all__ = ["MachineSetRules", "is_locked", "relation_faults"]
+__all__ = ["MachineSetRules", "allocated", "is_locked", "relation_faults"]
 
 _O = ".omni.sidero.dev"
 _L = "omni.sidero.dev/"
@@ -26,6 +26,7 @@ MANAGED = _L + "managed-by-machine-set-node-controller"
 CLUSTER_LOCKED = _L + "cluster-locked"
 IMPORTING = _L + "cluster-import-is-in-progress"
 _UNLIMITED = 1
+_STRICT = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][0-9A-Za-z.+-]+)?"
 _SNAPSHOT = 4096
 
 
@@ -112,9 +113,9 @@ class MachineSetRules:
     def _updated_set(self, current: Stored, resource: Stored) -> str | None:
         cluster = resource.labels.get(CLUSTER, "")
         found = self._find("Clusters", cluster)
-        if found is None and resource.phase == RUNNING:
-            return f"the cluster {quote(cluster)} does not exist"
-        if found is not None and is_locked(found) and resource.phase == RUNNING:
+        if found is None:
+            return f"the cluster {quote(cluster)} does not exist" if resource.phase == RUNNING else None
+        if is_locked(found) and resource.phase == RUNNING:
             named = f"updating machine set {quote(resource.id)} on the cluster {quote(cluster)}"
             return f"{named} is not allowed: the cluster is locked"
         role = _role_fault(resource)
@@ -128,7 +129,7 @@ class MachineSetRules:
         return self._allocation(old, new) or self._mode(resource.id, old, new)
 
     def _mode(self, id_: str, old: Any, new: Any) -> str | None:
-        before, after = _allocated(old) is not None, _allocated(new) is not None
+        before, after = allocated(old) is not None, allocated(new) is not None
         if before == after or not any(
             node.labels.get(MACHINE_SET) == id_ for node in self._store.list("default", "MachineSetNodes" + _O)
         ):
@@ -170,16 +171,18 @@ class MachineSetRules:
         return f"error getting backup data: {data}"
 
     def _allocation(self, old: Any, new: Any) -> str | None:
-        allocation = _allocated(new)
+        allocation = allocated(new)
         if allocation is None:
             return None
         if not allocation.name:
             return "machine allocation source name is not set"
         if allocation.machine_count and allocation.allocation_type == _UNLIMITED:
             return "machine count can be set only if static allocation type is used"
-        before = None if old is None else _allocated(old)
-        if before is not None and before.name == allocation.name:
-            return None
+        if old is not None:
+            # A set that had none is not asked whether its class is there.
+            before = allocated(old)
+            if before is None or before.name == allocation.name:
+                return None
         found = self._find("MachineClasses", allocation.name)
         if found is None:
             return f"machine class with name {quote(allocation.name)} doesn't exist"
@@ -214,7 +217,7 @@ class MachineSetRules:
             return refusal + "the machine set does not exist"
         if found.phase != RUNNING:
             return refusal + "the machine set is tearing down"
-        if changed is None and _allocated(found.decode()) is not None and not self._comes_back(resource):
+        if changed is None and allocated(found.decode()) is not None and not self._comes_back(resource):
             return refusal + "the machine set is using automated machine allocation"
         owner = self._find("Clusters", cluster)
         if owner is None:
@@ -243,7 +246,7 @@ class MachineSetRules:
             return None
         machine = status.decode()
         old, new = machine.talos_version.lstrip("v"), cluster.decode().talos_version
-        if not re.match(r"\d+\.\d+\.\d+", old) or machine.schematic.in_agent_mode:
+        if not re.fullmatch(_STRICT, old) or machine.schematic.in_agent_mode:
             return None
         before, after = order(old), order(new)
         if before[0] > after[0] or before[1] > after[1]:
@@ -251,7 +254,8 @@ class MachineSetRules:
                 f"cannot add machine set node to the cluster {cluster.id} as it will trigger Talos downgrade "
                 f"on the node ({old} -> {new})"
             )
-        installed = any(device.system_disk for device in machine.hardware.blockdevices)
+        disks = (device.linux_name for device in machine.hardware.blockdevices if device.system_disk)
+        installed = bool(next(disks, ""))
         if not installed and before[:2] != after[:2]:
             return (
                 "machines which are running Talos without installation can be added only to Talos clusters "
@@ -290,21 +294,14 @@ def _id_fault(resource: Stored, cluster: str) -> str | None:
     return None
 
 
-def _allocated(spec: Any) -> Any:
-    """Return where a set takes its machines from, None when somebody picks them."""
-    for name in ("machine_allocation", "machine_class"):
+def allocated(spec: Any) -> Any:
+    """Return where a set takes its machines from, the deprecated field first; None when somebody picks them."""
+    for name in ("machine_class", "machine_allocation"):
         if spec.HasField(name):
             return getattr(spec, name)
     return None
 
 
 def _is_local(path: str) -> bool:
-    """Whether a path stays below where it starts."""
-    if path.startswith("/"):
-        return False
-    depth = 0
-    for part in path.split("/"):
-        depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
-        if depth < 0:
-            return False
-    return True
+    """Whether a path is one of Go's file systems: relative, of real names only."""
+    return path == "." or not {"", ".", ".."}.intersection(path.split("/"))

@@ -7,32 +7,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from omniherd.emulator.access import Principal, insufficient, rank
+from omniherd.emulator.access import insufficient, rank
 from omniherd.emulator.access_table import ACCESS
-from omniherd.emulator.records import StateError, Stored
+from omniherd.emulator.records import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from omniherd.emulator.access import Principal
+    from omniherd.emulator.records import Stored
     from omniherd.emulator.store import Match, Store
 
-__all__ = ["ProviderRules", "is_provider_resource"]
+__all__ = ["ProviderRules", "among_providers", "is_provider_resource", "visible"]
 
 _NAMESPACE = "infra-provider"
 _EPHEMERAL = "infra-provider-ephemeral"
 _PROVIDERS = "InfraProviders.omni.sidero.dev"
+_REQUESTS = "MachineRequests.omni.sidero.dev"
 _LABEL = "omni.sidero.dev/infra-provider-id"
 
-# The server judges these only when they are watched or created, an oversight of v1.9.3.
+_TYPES = frozenset(name for name, row in ACCESS.items() if "provider_access" in row)
+_ADMINS_ONLY = frozenset(name for name in _TYPES if ACCESS[name]["access"].get("read") == "Admin")
+_NOT_THEIRS = frozenset(name for name in _TYPES if ACCESS[name]["provider_access"].get("update") == "finalizers")
+"""Types that providers read and hold, no more."""
+
+# The server reads these from a cache that asks nobody, an oversight of v1.9.3.
 _UNGUARDED = frozenset({"ConfigPatchRequests.omni.sidero.dev", "ProviderJoinConfigs.omni.sidero.dev"})
-_OWN_ID = frozenset({"InfraProviderStatuses.omni.sidero.dev", "InfraProviderHealthStatuses.omni.sidero.dev"})
+_OWN_ID = frozenset(
+    {_PROVIDERS, "InfraProviderStatuses.omni.sidero.dev", "InfraProviderHealthStatuses.omni.sidero.dev"}
+)
 
 
 def is_provider_resource(namespace: str, type_name: str) -> bool:
-    """Whether the rules of this module decide on a resource."""
-    if namespace.startswith(_NAMESPACE + ":"):
-        return True
-    return namespace in {_NAMESPACE, _EPHEMERAL} and type_name in ACCESS
+    """Whether the rules of users' roles do not count for a resource: these types are free in foreign namespaces."""
+    return namespace.startswith(_NAMESPACE + ":") or type_name in _TYPES
+
+
+def among_providers(namespace: str) -> bool:
+    """Whether the rules of this module decide on what is in a namespace."""
+    return namespace in {_NAMESPACE, _EPHEMERAL} or namespace.startswith(_NAMESPACE + ":")
 
 
 class ProviderRules:
@@ -57,17 +70,10 @@ class ProviderRules:
         Raises:
             StateError: The caller may not read.
         """
-        if type_name in _UNGUARDED and verb != "watch" and rank(principal.role) < rank("Reader"):
+        if type_name in _UNGUARDED and namespace == _NAMESPACE and verb != "watch":
             return None
-        name = self._provider(principal, namespace, type_name)
-        if name is not None and namespace.startswith(_NAMESPACE + ":"):
-            return None
-        if name is not None:
-            return lambda resource: resource.labels.get(_LABEL) == name
-        least = _row(type_name)["access"].get("read", "Reader")
-        if rank(principal.role) < rank(least):
-            raise StateError("PERMISSION_DENIED", f'only admins are allowed to read "{type_name}" resources')
-        return None
+        name = self._caller(principal, namespace, type_name, writes=False)
+        return None if name is None else lambda resource: resource.labels.get(_LABEL) == name
 
     def create(self, principal: Principal, resource: Stored) -> Stored:
         """Judge a creation; return the resource with the provider's label when a provider makes it.
@@ -75,75 +81,87 @@ class ProviderRules:
         Raises:
             StateError: The caller may not create it.
         """
-        name = self._provider(principal, resource.namespace, resource.type)
+        name = self._caller(principal, resource.namespace, resource.type, writes=True)
         if name is None:
-            self._user_writes(principal, "create", resource.type)
             return resource
-        if resource.namespace.startswith(_NAMESPACE + ":"):
-            return resource
-        if not _row(resource.type).get("provider_access", {}).get("create"):
+        if resource.type in _NOT_THEIRS:
             raise _provider_refused("create", resource.type)
         if resource.type in _OWN_ID and resource.id != name:
             raise StateError("INVALID_ARGUMENT", f'resource ID must match the infra provider ID "{name}"')
         return resource.replace(labels={**resource.labels, _LABEL: name})
 
-    def change(self, principal: Principal, verb: str, current: Stored, changed: Stored | None) -> None:
-        """Judge an update (`update`) or an end (`destroy`) of a resource that the caller can see.
+    def update(self, principal: Principal, current: Stored, resource: Stored) -> Stored:
+        """Judge an update, or a teardown as one; return the resource, on which a provider's label stays.
 
         Raises:
-            StateError: The caller may not change it.
+            StateError: The caller may not change it, or not see it.
         """
-        name = self._provider(principal, current.namespace, current.type)
+        name = self._caller(principal, current.namespace, current.type, writes=True)
         if name is None:
-            self._user_writes(principal, verb, current.type)
-            return
-        if current.namespace.startswith(_NAMESPACE + ":"):
-            return
-        right = _row(current.type).get("provider_access", {}).get(verb)
-        if right == "finalizers" and changed is not None:
-            if _without_finalizers(current) != _without_finalizers(changed):
-                raise StateError(
-                    "PERMISSION_DENIED",
-                    f'infra providers are not allowed to update "{current.type}" resources '
-                    "other than setting finalizers",
-                )
-            return
-        if not right:
-            raise _provider_refused(verb, current.type)
+            return resource
+        if resource.type in _NOT_THEIRS and _without_finalizers(current) != _without_finalizers(resource):
+            raise StateError(
+                "PERMISSION_DENIED",
+                f'infra providers are not allowed to update "{current.type}" resources other than setting finalizers',
+            )
+        visible(lambda found: found.labels.get(_LABEL) == name, current)
+        return resource.replace(labels={**resource.labels, _LABEL: name})
 
-    def _provider(self, principal: Principal, namespace: str, type_name: str) -> str | None:
-        """Return the name of the provider that calls, None for users.
+    def destroy(self, principal: Principal, current: Stored) -> None:
+        """Judge a destruction.
 
         Raises:
-            StateError: The role is too low, the provider not registered, the namespace another's or not for the type.
+            StateError: The caller may not destroy it, or not see it.
         """
+        name = self._caller(principal, current.namespace, current.type, writes=True)
+        if name is None:
+            return
+        if current.type in _NOT_THEIRS:
+            raise _provider_refused("destroy", current.type)
+        visible(lambda found: found.labels.get(_LABEL) == name, current)
+
+    def _caller(self, principal: Principal, namespace: str, type_name: str, *, writes: bool) -> str | None:
+        """Return the name of the provider whose label counts, None for users and in a provider's own namespace.
+
+        Raises:
+            StateError: The type does not belong here, the role is too low, the provider is not registered, the
+                namespace another's or not for the type.
+        """
+        if not is_provider_resource(namespace, type_name):
+            raise StateError(
+                "PERMISSION_DENIED",
+                f'internal error: resource "{type_name}" is not an infra provider managed resource',
+            )
         if rank(principal.role) < rank("InfraProvider"):
             raise StateError("PERMISSION_DENIED", insufficient(principal.role))
         if principal.role != "InfraProvider":
+            _judge_user(principal, type_name, writes=writes)
             return None
         name = principal.identity.partition("@")[0]
         if self._store.find(_NAMESPACE, _PROVIDERS, name) is None:
             raise StateError("PERMISSION_DENIED", f'infra provider with name "{name}" is not registered in the system')
+        if namespace in {_NAMESPACE, _EPHEMERAL}:
+            return name
         allowed = (_NAMESPACE, _EPHEMERAL, f"{_NAMESPACE}:{name}")
         if namespace not in allowed:
             raise StateError("PERMISSION_DENIED", f"namespace not allowed, must be one of: {', '.join(allowed)}")
         suffix = f".{name}.infraprovider.sidero.dev"
-        if namespace == allowed[-1] and not type_name.endswith(suffix):
+        if not type_name.endswith(suffix):
             raise StateError(
                 "INVALID_ARGUMENT", f'resources in namespace "{namespace}" must have a type suffix "{suffix}"'
             )
-        return name
+        return None
 
-    @staticmethod
-    def _user_writes(principal: Principal, verb: str, type_name: str) -> None:
-        least = _row(type_name)["access"].get(verb)
-        if least is None:
-            raise StateError("PERMISSION_DENIED", f'users are not allowed to modify "{type_name}" resources')
-        if rank(principal.role) < rank(least):
-            raise StateError(
-                "PERMISSION_DENIED",
-                f'only operators and admins are allowed to modify "{type_name}" resources',
-            )
+
+def _judge_user(principal: Principal, type_name: str, *, writes: bool) -> None:
+    if writes and type_name not in {_PROVIDERS, _REQUESTS}:
+        raise StateError("PERMISSION_DENIED", f'users are not allowed to modify "{type_name}" resources')
+    if writes and type_name == _REQUESTS and rank(principal.role) < rank("Operator"):
+        raise StateError(
+            "PERMISSION_DENIED", f'only operators and admins are allowed to modify "{type_name}" resources'
+        )
+    if type_name in _ADMINS_ONLY and principal.role != "Admin":
+        raise StateError("PERMISSION_DENIED", f'only admins are allowed to read "{type_name}" resources')
 
 
 def visible(seen: Callable[[Stored], bool] | None, resource: Stored) -> Stored:
@@ -155,10 +173,6 @@ def visible(seen: Callable[[Stored], bool] | None, resource: Stored) -> Stored:
     if seen is not None and not seen(resource):
         raise StateError("NOT_FOUND", "not found")
     return resource
-
-
-def _row(type_name: str) -> dict[str, Any]:
-    return ACCESS.get(type_name, {"access": {}})
 
 
 def _provider_refused(verb: str, type_name: str) -> StateError:

@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from omniherd.emulator.access import acting, cluster_of, is_cluster_bound, refuse
-from omniherd.emulator.forms import TYPES, check_frames, spec_class
-from omniherd.emulator.providers import is_provider_resource, visible
+from omniherd.emulator.forms import TYPES, spec_class
+from omniherd.emulator.packed import check_frames
+from omniherd.emulator.providers import among_providers, is_provider_resource, visible
 from omniherd.emulator.queries import compile_queries, has_queries
 from omniherd.emulator.records import (
     DESTROYED,
@@ -151,12 +152,12 @@ class StateService:
 
     def _may_read(self, principal: Principal, verb: str, namespace: str, type_name: str) -> Match | None:
         """Refuse a read that is not allowed; return what the caller may see, None for everything."""
-        if is_provider_resource(namespace, type_name):
-            return self._providers.read(principal, verb, namespace, type_name)
-        text = self._rules.check(principal, "read", type_name)
-        if text is not None:
-            raise refuse([text], "PERMISSION_DENIED")
-        return None
+        among = among_providers(namespace)
+        if not is_provider_resource(namespace, type_name) and not (among and verb == "get"):
+            text = self._rules.check(principal, "read", type_name)
+            if text is not None:
+                raise refuse([text], "PERMISSION_DENIED")
+        return self._providers.read(principal, verb, namespace, type_name) if among else None
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -168,9 +169,10 @@ class StateService:
         resource = self._decode(request.resource)
         if resource.owner not in {"", request.options.owner}:
             raise StateError("UNKNOWN", f'owner is already set to "{resource.owner}"')
-        if is_provider_resource(resource.namespace, resource.type):
-            resource = self._providers.create(principal, resource)
         self._judge(principal, "create", None, resource)
+        if among_providers(resource.namespace):
+            resource = self._providers.create(principal, resource)
+            self._judge_among_providers("create", None, resource)
         stored = self._store.create(resource, request.options.owner)
         return length_delimited(1, stored.wire)
 
@@ -186,12 +188,16 @@ class StateService:
             expected = _phase(options.expected_phase)
         current = self._to_change(principal, "update", resource)
         self._judge(principal, "update", current, resource)
+        if current is not None and among_providers(resource.namespace):
+            resource = self._providers.update(principal, current, resource)
+            self._judge_among_providers("update", current, resource)
         stored = self._store.update(resource, options.owner, expected)
         return length_delimited(1, stored.wire)
 
     async def destroy(self, call: Incoming, request: Any) -> bytes:
         """Answer State.Destroy."""
-        self._judge_end(call.principal, request, "destroy")
+        current = self._judge_end(call.principal, request, "destroy")
+        self._may_destroy(call.principal, current)
         self._store.destroy(request.namespace, request.type, request.id, request.options.owner)
         return b""
 
@@ -203,10 +209,11 @@ class StateService:
 
     async def teardown_and_destroy(self, call: Incoming, request: Any) -> bytes:
         """Answer State.TeardownAndDestroy; waits for finalizers as long as the caller does."""
-        self._judge_end(call.principal, request, "teardown")
+        current = self._judge_end(call.principal, request, "teardown")
         namespace, type_name, id_, owner = request.namespace, request.type, request.id, request.options.owner
         if not self._store.teardown(namespace, type_name, id_, owner):
             await self._finalized(call.bell(), namespace, type_name, id_)
+        self._may_destroy(call.principal, current)
         self._store.destroy(namespace, type_name, id_, owner)
         return b""
 
@@ -222,19 +229,26 @@ class StateService:
         finally:
             subscription.close()
 
-    def _judge_end(self, principal: Principal, request: Any, verb: str) -> None:
+    def _judge_end(self, principal: Principal, request: Any, verb: str) -> Stored | None:
+        """Refuse an end that the caller may not make; return what is about to end, None when it is not there."""
         named = Stored(request.namespace, request.type, request.id)
         current = self._to_change(principal, "destroy", named)
         self._judge(principal, verb, current, current or named)
+        if verb == "teardown" and current is not None and current.phase == RUNNING and among_providers(named.namespace):
+            self._providers.update(principal, current, current.replace(phase=TEARING_DOWN))
+        return current
+
+    def _may_destroy(self, principal: Principal, current: Stored | None) -> None:
+        if current is not None and among_providers(current.namespace):
+            self._providers.destroy(principal, current)
 
     def _to_change(self, principal: Principal, verb: str, named: Stored) -> Stored | None:
         """Return what a call is about to change; None when it is not there."""
         self._virtual.precheck(principal, verb, named.type, named.id)
         current = self._store.find(named.namespace, named.type, named.id)
-        if is_provider_resource(named.namespace, named.type):
+        if among_providers(named.namespace):
             seen = self._providers.read(principal, "get", named.namespace, named.type)
-            current = visible(seen, self._store.get(named.namespace, named.type, named.id))
-            self._providers.change(principal, verb, current, named if verb == "update" else None)
+            return None if current is None else visible(seen, current)
         return current
 
     def _judge(self, principal: Principal, verb: str, current: Stored | None, resource: Stored) -> None:
@@ -246,6 +260,15 @@ class StateService:
         texts.extend(self._validators.judge(verb, current, resource))
         if texts:
             raise refuse(texts, "INVALID_ARGUMENT" if denial is None else "PERMISSION_DENIED")
+
+    def _judge_among_providers(self, verb: str, current: Stored | None, resource: Stored) -> None:
+        texts = self._validators.judge_among_providers(verb, current, resource)
+        if texts:
+            raise refuse(texts)
+        info = TYPES.get(resource.type)
+        for packed, _ in () if info is None else info.compressed:
+            # A server keeps such data and has the same answer for every read of it.
+            check_frames(getattr(resource.decode(), packed))
 
     def _denial(self, principal: Principal, verb: str, current: Stored | None, resource: Stored) -> str | None:
         """Return why a caller may not write: an update counts where the resource is and where it goes."""
@@ -301,11 +324,6 @@ class StateService:
             decoded = cls.FromString(data)
         except Exception:  # noqa: BLE001 - protobuf's error class depends on its backend
             raise StateError("UNKNOWN", "unexpected EOF") from None
-        info = TYPES[type_name]
-        for packed, _ in info.compressed:
-            # The validator of patches tells it in its own form.
-            if getattr(decoded, packed) and type_name != "ConfigPatches.omni.sidero.dev":
-                check_frames(getattr(decoded, packed))
         return decoded.SerializeToString()
 
 

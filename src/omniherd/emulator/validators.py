@@ -13,8 +13,10 @@ from omniherd.emulator.imported_secrets_rules import ImportedSecretsRules
 from omniherd.emulator.machine_rules import MachineRules, selector_faults
 from omniherd.emulator.machine_set_rules import CLUSTER, MACHINE_SET, MachineSetRules
 from omniherd.emulator.metadata_rules import judge_metadata
+from omniherd.emulator.names import SERVICE_ACCOUNT_LABEL
+from omniherd.emulator.packed import plain_data
 from omniherd.emulator.policies import judge_policy
-from omniherd.emulator.records import RUNNING, TEARING_DOWN, StateError
+from omniherd.emulator.records import RUNNING, TEARING_DOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +55,6 @@ class Validators:
             "Identities": self._identity,
             "ImportedClusterSecrets": ImportedSecretsRules(store).judge,
             "JoinTokens": self._join_token,
-            "MachineRequests": self._machine_request,
             "MachineSetNodes": sets.judge_node,
             "MachineSets": sets.judge_set,
             "NodeForceDestroyRequests": self._force_destroy,
@@ -62,6 +63,7 @@ class Validators:
             "Users": self._role_field,
         }
         self._judges = {name + _O: judge for name, judge in judges.items()}
+        self._among_providers: dict[str, Judge] = {"MachineRequests" + _O: _machine_request}
 
     def judge(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
         """Return what is wrong with a write, one text for each fault.
@@ -80,9 +82,17 @@ class Validators:
             texts.extend(judge("destroy", current, current))
         return texts
 
+    def judge_among_providers(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
+        """Return what is wrong with a creation or an update in the namespaces of infra providers.
+
+        The server asks for it last, when everything else of a write is fine.
+        """
+        judge = self._among_providers.get(resource.type)
+        return [] if judge is None else judge(verb, current, resource)
+
     def judges(self, type_name: str) -> bool:
         """Whether a type has rules of its own."""
-        return type_name in self._judges
+        return type_name in self._judges or type_name in self._among_providers
 
     def _find(self, name: str, id_: str) -> Stored | None:
         return self._store.find("default", name + _O, id_)
@@ -113,26 +123,17 @@ class Validators:
             return []
         return judge_config_patch(text)
 
-    def _machine_request(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
-        if resource.namespace == "default":
-            return []
-        version = resource.decode().talos_version
-        if verb == "update" and current is not None and current.decode() != resource.decode():
-            return ["machine request spec is immutable"]
-        if verb != "create" or re.match(r"v?\d+\.\d+\.\d+", version):
-            return []
-        return [f"invalid talos version format: {quote(version)}"]
-
     # --- people and tokens ------------------------------------------------------------------------------------------
 
     def _default_join_token(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
         if verb == "create":
             return []
         token = resource.decode().token_id
-        texts = [] if self._find("JoinTokens", token) is not None else [f"no token with id {quote(token)} exists"]
+        if self._find("JoinTokens", token) is None:
+            return [f"no token with id {quote(token)} exists"]
         if resource.id == "default" and (verb != "update" or resource.phase == TEARING_DOWN):
-            texts.append("destroying the default join token resource is not allowed")
-        return texts
+            return ["destroying the default join token resource is not allowed"]
+        return []
 
     def _eula(self, verb: str, _current: Stored | None, resource: Stored) -> list[str]:
         if verb != "create":
@@ -151,9 +152,10 @@ class Validators:
     def _identity(verb: str, _current: Stored | None, resource: Stored) -> list[str]:
         if verb != "create":
             return []
-        if resource.id != resource.id.lower():
-            return ["must be lowercase"]
-        return [] if _EMAIL.fullmatch(resource.id) else [f"not a valid email address: {resource.id}"]
+        texts = ["must be lowercase"] if any(map(str.isupper, resource.id)) else []
+        if SERVICE_ACCOUNT_LABEL not in resource.labels and not _EMAIL.fullmatch(resource.id):
+            texts.append(f"not a valid email address: {resource.id}")
+        return texts
 
     def _join_token(self, verb: str, current: Stored | None, resource: Stored) -> list[str]:
         if verb in {"teardown", "destroy"}:
@@ -189,17 +191,14 @@ def _role(role: str) -> list[str]:
     return [] if role in SERVER_ROLES else [f"unknown role to parse: {quote(role)}"]
 
 
-def plain_data(resource: Stored) -> tuple[str | None, str | None]:
-    """Return the text of a spec with compressed and plain data, or what is wrong with it; neither when unreadable."""
-    from omniherd.emulator.forms import check_frames, unpacked
+def _machine_request(_verb: str, current: Stored | None, resource: Stored) -> list[str]:
+    from omniherd.template.versions import VersionRefused, parse_version
 
     spec = resource.decode()
-    if not spec.compressed_data:
-        return spec.data, None
+    if current is not None:
+        return [] if current.decode() == spec else ["machine request spec is immutable"]
     try:
-        check_frames(spec.compressed_data)
-    except StateError as error:
-        return None, error.message
-    spec.ClearField("data")
-    spec = unpacked(resource.type, spec)
-    return (None if spec.compressed_data else spec.data), None
+        parse_version(spec.talos_version)
+    except VersionRefused:
+        return [f"invalid talos version format: {quote(spec.talos_version)}"]
+    return []

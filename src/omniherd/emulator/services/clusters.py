@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.guards import PREFIX, cluster_of, found
+from omniherd.emulator.versions import kubernetes_path, on_path
 
 if TYPE_CHECKING:
     from omniherd.emulator.server import Incoming, Method, Send
@@ -18,7 +18,6 @@ __all__ = ["ClusterCalls"]
 
 _O = ".omni.sidero.dev"
 _UPGRADES = "KubernetesUpgradeStatuses" + _O
-_NEWEST_MINOR = 36
 
 
 class ClusterCalls:
@@ -44,10 +43,16 @@ class ClusterCalls:
         """Answer KubernetesUpgradePreChecks; the emulated clusters have nothing that an upgrade would break."""
         self._gate.require(call, request)
         status = found(self._store, "default", _UPGRADES, cluster_of(call)).decode()
-        now = _minor(status.last_upgrade_version, "from")
-        wanted = _minor(request.new_version, "to")
-        if wanted[0] != now[0] or wanted[1] - now[1] not in {0, 1} or wanted[1] > _NEWEST_MINOR:
-            text = f"unsupported upgrade path: {now[0]}.{now[1]}->{wanted[0]}.{wanted[1]}"
+        if not status.last_upgrade_version:
+            raise StateError("FAILED_PRECONDITION", "current version is not known yet")
+        from omniherd.template.versions import VersionRefused
+
+        try:
+            now, wanted = kubernetes_path(status.last_upgrade_version, request.new_version)
+        except VersionRefused as refused:
+            raise StateError("INVALID_ARGUMENT", f"invalid upgrade path: {refused}") from None
+        if not on_path(now, wanted):
+            text = f"unsupported upgrade path: {now.major}.{now.minor}->{wanted.major}.{wanted.minor}"
             raise StateError("INVALID_ARGUMENT", text)
         return message("management.KubernetesUpgradePreChecksResponse")(ok=True)
 
@@ -61,16 +66,3 @@ class ClusterCalls:
 
     def _runs(self, cluster: str) -> bool:
         return self._store.find("default", _UPGRADES, cluster) is not None
-
-
-def _minor(version: str, which: str) -> tuple[int, int]:
-    text = version.removeprefix("v")
-    major, _, rest = text.partition(".")
-    if not re.fullmatch(r"\d+", major):
-        problem = f'Invalid character(s) found in major number "{major}"'
-        raise StateError("INVALID_ARGUMENT", f"invalid upgrade path: error parsing {which} version: {problem}")
-    minor = rest.partition(".")[0]
-    if not re.fullmatch(r"\d+\.\d+\.\d+(?:[-+].*)?", text):
-        problem = "No Major.Minor.Patch elements found"
-        raise StateError("INVALID_ARGUMENT", f"invalid upgrade path: error parsing {which} version: {problem}")
-    return int(major), int(minor)

@@ -1,0 +1,106 @@
+"""Rules of the emulator that need a state which no call brings about on a server without machines."""
+
+import pytest
+
+from omniherd import Omni
+from omniherd.emulator import Emulator
+from omniherd.errors import InvalidArgument, Unauthenticated
+from omniherd.resources import Cluster, MachineSet, RotateTalosCA
+
+SUFFIX = ".omni.sidero.dev"
+
+
+@pytest.fixture
+def emulator():
+    with Emulator(seed_fleet=False) as running:
+        yield running
+
+
+@pytest.fixture
+def omni(emulator):
+    with emulator.connect() as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted", "fault"),
+    [
+        ("1.35.5", "1.34.3", None),
+        ("1.35.0", "1.33.0", None),
+        ("1.35.5", "1.33.0", 'not supported for upgrade to "1.33.0" from "1.35.5"'),
+        ("1.35.5", "1.34", 'not supported for upgrade to "1.34" from "1.35.5"'),
+        ("1.35.5", "x", 'Invalid character(s) found in major number "x"'),
+    ],
+)
+def test_an_upgrade_that_is_under_way_may_be_ended(emulator, omni, now, wanted, fault):
+    omni.create(Cluster("lab", spec={"talos_version": "1.12.8", "kubernetes_version": now}))
+    fields = {"last_upgrade_version": "1.34.3", "current_upgrade_version": "1.35.5"}
+    emulator.store.put("KubernetesUpgradeStatuses" + SUFFIX, "lab", fields)
+    cluster = omni.get(Cluster, "lab")
+    cluster.spec.kubernetes_version = wanted
+    if fault is None:
+        assert omni.update(cluster).spec.kubernetes_version == wanted
+        return
+    with pytest.raises(InvalidArgument) as refused:
+        omni.update(cluster)
+    assert fault in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ({}, {"deprecated": True}, 'talos version "1.13.5" is no longer supported'),
+        ({"deprecated": True}, {"deprecated": True}, None),
+        ({}, {"unsupported": True}, 'talos version "1.13.5" is not supported by this Omni release'),
+    ],
+)
+def test_old_and_future_talos_versions_are_refused(emulator, omni, old, new, fault):
+    omni.create(Cluster("lab", spec={"talos_version": "1.13.4", "kubernetes_version": "1.35.5"}))
+    for version, fields in (("1.13.4", old), ("1.13.5", new)):
+        spec = emulator.store.find("default", "TalosVersions" + SUFFIX, version).decode()
+        for name, value in fields.items():
+            setattr(spec, name, value)
+        emulator.store.put("TalosVersions" + SUFFIX, version, spec.SerializeToString())
+    cluster = omni.get(Cluster, "lab")
+    cluster.spec.talos_version = "1.13.5"
+    if fault is None:
+        assert omni.update(cluster).spec.talos_version == "1.13.5"
+        return
+    with pytest.raises(InvalidArgument) as refused:
+        omni.update(cluster)
+    assert fault in str(refused.value)
+
+
+def test_a_running_rotation_stays_as_it_is(emulator, omni):
+    rotation = omni.create(RotateTalosCA("lab"))
+    emulator.store.put("ClusterSecretsRotationStatuses" + SUFFIX, "lab", {"phase": "PRE_ROTATE"})
+    rotation.metadata.labels["a"] = "b"
+    with pytest.raises(InvalidArgument) as refused:
+        omni.update(rotation)
+    kind = 'RotateTalosCAs.omni.sidero.dev "lab"'
+    assert f"cannot modify the {kind} while a secret rotation is in progress" in str(refused.value)
+    with pytest.raises(InvalidArgument) as refused:
+        omni.destroy(RotateTalosCA, "lab")
+    assert f"cannot delete the {kind} while a secret rotation is in progress" in str(refused.value)
+
+
+def test_a_set_may_turn_to_a_class_that_is_not_there(omni):
+    omni.create(Cluster("lab", spec={"talos_version": "1.13.4", "kubernetes_version": "1.35.5"}))
+    labels = {"omni.sidero.dev/cluster": "lab", "omni.sidero.dev/role-worker": ""}
+    omni.create(MachineSet("lab-workers", labels=labels))
+    workers = omni.get(MachineSet, "lab-workers")
+    workers.spec.machine_allocation.name = "absent"
+    omni.update(workers)
+    workers = omni.get(MachineSet, "lab-workers")
+    workers.spec.machine_allocation.name = "gone"
+    with pytest.raises(InvalidArgument, match='"gone" doesn\'t exist'):
+        omni.update(workers)
+
+
+def test_a_provider_goes_with_its_service_account(emulator, omni):
+    key = omni.management.create_infra_provider("metal").encode()
+    with Omni.connect(emulator.endpoint, service_account_key=key) as provider:
+        provider.list("machinerequests")
+        omni.delete("infraproviders", "metal")
+        with pytest.raises(Unauthenticated):
+            provider.list("machinerequests")
