@@ -29,14 +29,14 @@ SECRETS_TYPE = "ImportedClusterSecrets.omni.sidero.dev"
 
 
 @pytest.fixture(params=[False, True], ids=["still", "living"])
-def emulator(request):
-    with Emulator(seed_fleet=False, machines=int(request.param), speed=0) as emulator:
-        yield emulator
+def living(request):
+    return request.param
 
 
 @pytest.fixture
-def living(request):
-    return request.node.callspec.params["emulator"]
+def emulator(living):
+    with Emulator(seed_fleet=False, machines=int(living), speed=0) as emulator:
+        yield emulator
 
 
 @pytest.fixture
@@ -161,3 +161,33 @@ def unlock(cluster):
 
 def lock(cluster):
     cluster.annotations[LOCKED] = ""
+
+
+def test_a_state_that_comes_back_knows_what_was_taken_in(emulator, omni, foreign):
+    empty = emulator.snapshot()
+    take_in(emulator, omni, foreign)
+    imported = emulator.snapshot()
+    abort(emulator, omni, foreign)
+    emulator.restore(imported)
+    settle(emulator)
+    assert omni.get(ClusterStatus, "outside").spec.ready
+    assert omni.list(ClusterMachineConfigStatus) == []
+    abort(emulator, omni, foreign)
+    assert omni.list(Cluster) == []
+    emulator.restore(empty)
+    settle(emulator)
+    assert not [link for link in omni.list(Link) if link.id in foreign.machines]
+
+
+def test_a_file_knows_what_was_taken_in(tmp_path, living):
+    options = {"seed_fleet": False, "machines": int(living), "speed": 0, "data": tmp_path / "omni.db"}
+    with Emulator(**options) as emulator, emulator.connect() as omni:
+        foreign = emulator.foreign_cluster()
+        take_in(emulator, omni, foreign)
+    with Emulator(**options) as emulator, emulator.connect() as omni:
+        settle(emulator)
+        assert omni.get(ClusterStatus, "outside").spec.ready
+        omni.edit(Cluster, "outside", unlock)
+        settle(emulator)
+        configured = sorted(one.id for one in omni.list(ClusterMachineConfigStatus))
+        assert configured == (sorted(foreign.machines) if living else [])

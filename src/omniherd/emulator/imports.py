@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from omniherd.emulator.records import CREATED, DESTROYED, RUNNING
-from omniherd.emulator.seed import ClusterPlan, MachinePlan, add_cluster_machine, add_machine
+from omniherd.emulator.seed import ClusterPlan, MachinePlan, add_cluster_machine, add_machine, plan_of
 
 if TYPE_CHECKING:
     from omniherd.emulator.records import Event, Stored
@@ -63,7 +63,6 @@ class Imports:
     def __init__(self, store: Store, fleet: Fleet | None = None) -> None:
         self._store = store
         self._fleet = fleet
-        self._arrived: dict[str, Arrival] = {}
 
     def join(self, arrival: Arrival, documents: list[dict[str, Any]]) -> bool:
         """Let a machine join that was given a configuration; tell whether it did.
@@ -79,7 +78,6 @@ class Imports:
                 return False
             if store.find("default", "Links" + _O, plan.id) is not None:
                 return True
-            self._arrived[plan.id] = arrival
             if self._fleet is not None:
                 self._fleet.receive(plan, arrival.talos, arrival.schematic)
                 return True
@@ -129,20 +127,21 @@ class Imports:
     def _settle(self, node: Stored) -> None:
         """Make the node of a machine that came with its cluster a member, where no machine lives: at once."""
         store, name = self._store, node.labels.get(_CLUSTER, "")
-        arrival, cluster = self._arrived.get(node.id), store.find("default", "Clusters" + _O, name)
-        if arrival is None or cluster is None or store.find("default", "Machines" + _O, node.id) is None:
+        cluster = store.find("default", "Clusters" + _O, name)
+        status = store.find("default", "MachineStatuses" + _O, node.id)
+        machine = None if status is None else plan_of(status)
+        if status is None or machine is None or cluster is None:
             return
         spec = cluster.decode()
         plan = ClusterPlan(name, spec.kubernetes_version, spec.talos_version, {}, (), ())
-        status = store.get("default", "MachineStatuses" + _O, node.id)
         known = status.decode()
         known.cluster = name
         known.role = 1 if _L + "role-controlplane" in node.labels else 2
         data = known.SerializeToString(deterministic=True)
         store.modify("default", status.type, node.id, spec=data, labels={**status.labels, **node.labels})
-        add_cluster_machine(store, plan, arrival.plan, dict(node.labels))
+        add_cluster_machine(store, plan, machine, dict(node.labels))
         if _L + "role-controlplane" in node.labels:
-            self._answer(name, arrival.plan)
+            self._answer(name, machine)
 
     def _answer(self, cluster: str, plane: MachinePlan) -> None:
         """Let a cluster answer that has a control plane now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,19 @@ from omniherd.emulator.catalog import JOIN_TOKEN, kernel_args
 from omniherd.emulator.versions import kubernetes_upgrades, talos_upgrades
 
 if TYPE_CHECKING:
+    from omniherd.emulator.records import Stored
     from omniherd.emulator.store import Store
 
-__all__ = ["ClusterPlan", "MachinePlan", "add_cluster", "add_cluster_machine", "add_fleet", "add_machine"]
+__all__ = [
+    "OUTSIDE",
+    "ClusterPlan",
+    "MachinePlan",
+    "add_cluster",
+    "add_cluster_machine",
+    "add_fleet",
+    "add_machine",
+    "plan_of",
+]
 
 _O = ".omni.sidero.dev"
 _L = "omni.sidero.dev/"
@@ -43,6 +54,9 @@ MACHINE_SET_FINALIZERS = (
     "MachineSetDestroyStatusController",
 )
 """Who holds a machine set once the server has seen it."""
+
+OUTSIDE = 63_745
+"""The number of the first machine that stands outside; they have a network of their own, 192.0.251.0/24."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +303,19 @@ def _machine_labels(machine: MachinePlan, talos: str, cluster: ClusterPlan | Non
 
 def _role_label(cluster: ClusterPlan, machine: MachinePlan) -> str:
     return _L + ("role-controlplane" if machine in cluster.control_planes else "role-worker")
+
+
+def plan_of(status: Stored) -> MachinePlan | None:
+    """Return what a machine is made of that came from outside; None for all others.
+
+    Args:
+        status: Its `MachineStatuses` resource.
+    """
+    spec = status.decode()
+    _, _, last = spec.management_address.rpartition(":")
+    number = int(last, 16) if re.fullmatch("[0-9a-f]{1,4}", last) else 0
+    plan = MachinePlan(number, spec.network.hostname)
+    return plan if number >= OUTSIDE and plan.id == status.id else None
 
 
 def machine_status(machine: MachinePlan, talos: str, cluster: str, *, control_plane: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from omniherd.emulator.foreign.factory import ImageFactory
 from omniherd.emulator.foreign.resources import of_configuration, of_schematic
 from omniherd.emulator.imports import Arrival, join_token
 from omniherd.emulator.records import StateError
-from omniherd.emulator.seed import ClusterPlan, MachinePlan, add_cluster
+from omniherd.emulator.seed import OUTSIDE, ClusterPlan, MachinePlan, add_cluster
 from omniherd.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _APPLY = "/machine.MachineService/ApplyConfiguration"
 _AUTO, _NO_REBOOT = 1, 2  # ApplyConfigurationRequest.Mode
 _APPLIED = "Applied configuration without a reboot"
 _STATUSES = "MachineStatuses.omni.sidero.dev"
-_FIRST = 63_745  # machines stand in a network of their own, 192.0.251.0/24
 _MOST = 200
 _VANILLA = "customization: {}\n"
 
@@ -107,7 +106,7 @@ class ForeignCluster:
         self._host = host
         planes, others = (
             tuple(
-                MachinePlan(_FIRST + first - 1 + offset + number, f"{name}-{role}-{number + 1}")
+                MachinePlan(OUTSIDE + first - 1 + offset + number, f"{name}-{role}-{number + 1}")
                 for number in range(count)
             )
             for role, count, offset in (("cp", control_planes, 0), ("worker", workers, control_planes))

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from omniherd.emulator.records import CREATED, DESTROYED, RUNNING, TEARING_DOWN
-from omniherd.emulator.seed import MachinePlan
+from omniherd.emulator.seed import MachinePlan, plan_of
 from omniherd.emulator.simulation.allocation import Allocation
 from omniherd.emulator.simulation.clusters import Clusters
 from omniherd.emulator.simulation.connection import Connection
@@ -110,7 +110,6 @@ class Fleet:
             clusters=self._clusters,
         )
         numbers = range(_FIRST, _FIRST + machines)
-        self._received: list[MachinePlan] = []
         self._plans = [MachinePlan(number, MachinePlan(number, "").id) for number in numbers]
         self.recall()
 
@@ -131,7 +130,7 @@ class Fleet:
                     self.schedule.after(0, lambda plan=plan: self._join(plan))  # type: ignore[misc]
                 else:
                     world.machines[plan.id] = known
-            for plan in self._received:
+            for plan in filter(None, map(plan_of, world.list("MachineStatuses"))):
                 known = recalled(world, plan)
                 if known is not None:
                     world.machines[plan.id] = known
@@ -294,8 +293,6 @@ class Fleet:
             schematic: Id of the schematic that it runs.
         """
         with self._world.store.lock:
-            if plan not in self._received:
-                self._received.append(plan)
             machine = Machine(plan, f"v{talos}", schematic, plan.hostname)
             machine.foreign = machine.installed = True
             machine.stage = RUNNING_STAGE
