@@ -137,6 +137,30 @@ def test_random_differences_are_told_alike(judge, pairs):
             assert "---\n".join(dump(one, indent=2) for one in sanitize(load_all(patch))) == answer["answer"]
 
 
+@pytest.mark.parametrize("minor", range(3, 15))
+def test_random_changes_to_what_omni_makes_are_told_alike(judge, recorder, minor):
+    secrets = Secrets.from_yaml(recorder.load(ANSWERS.read_text())["secrets"])
+    pairs = []
+    for seed in range(20):
+        role = ("controlplane", "worker")[seed % 2]
+        made = generate("lab", role, talos_version=f"1.{minor}.0", kubernetes_version="1.36.0", secrets=secrets)
+        maker = Maker(1000 * minor + seed)
+        main, *others = made
+        after = [
+            maker.changed(main, maker.document("v1alpha1")) | {"version": "v1alpha1", "debug": False},
+            *others[seed % 3 :],
+        ]
+        pairs.append((made, text(after)))
+    questions = [{"do": "difference", "text": text(made), "other": after} for made, after in pairs]
+    told = 0
+    for (made, after), answer in zip(pairs, judge.ask(questions), strict=True):
+        if "error" not in answer:
+            ours = difference(made, read(after))
+            assert list(map(by_identity, ours)) == list(map(by_identity, answer["answer"])), after
+            told += 1
+    assert told > len(pairs) / 2
+
+
 def test_what_the_library_does_not_know_is_refused_by_both(judge):
     kind = "kind: MoonConfig\napiVersion: v1alpha1\n"
     for given in ("machine: {teleport: 1}", "machine: {pods: [], install: {moon: a}}", kind):

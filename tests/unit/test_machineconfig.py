@@ -289,3 +289,10 @@ def test_what_is_merged_is_in_the_form_of_the_library():
     assert machine["sysctls"] == {"a": "1"}
     assert machine["files"] == [{"content": "", "permissions": 0, "path": "/a", "op": ""}]
     assert "nodeLabels" not in machine
+
+
+def test_aliases_that_grow_beyond_reason_are_refused():
+    lines = "".join(f"    b{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+    with pytest.raises(InputError, match="too many aliases"):
+        read(f"machine:\n  pods:\n  - a: &a0 [x, x]\n{lines}")
+    assert read("machine:\n  pods: [&a {b: c}, *a]\n")[0]["machine"]["pods"] == [{"b": "c"}, {"b": "c"}]

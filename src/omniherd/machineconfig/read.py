@@ -8,10 +8,13 @@ from omniherd._core.shapes import is_mapping
 from omniherd.errors import InputError
 from omniherd.machineconfig.difference import identity
 from omniherd.machineconfig.fields import shape_of_kind
+from omniherd.machineconfig.forms import is_sequence
 from omniherd.machineconfig.normal import normal, plain
 
 __all__ = ["read"]
 
+# A configuration has a few thousand values. Aliases of aliases of aliases make billions out of a few lines.
+_MOST_VALUES = 1_000_000
 _MAIN_KEYS = frozenset(("version", "machine", "cluster", "debug", "persist"))
 
 
@@ -30,8 +33,8 @@ def read(text: str | bytes, *, keep_unknown: bool = False) -> list[dict[str, Any
         The documents, the main one, which has no `kind`, first.
 
     Raises:
-        InputError: There is no document, one stands twice, is of no known kind, or has a field that is not known or a
-            value that does not fit its field.
+        InputError: There is no document, one stands twice, is of no known kind, has a field that is not known or a
+            value that does not fit its field, or aliases make it grow beyond reason.
         YAMLError: The text is no YAML.
 
     Example:
@@ -47,6 +50,8 @@ def read(text: str | bytes, *, keep_unknown: bool = False) -> list[dict[str, Any
             continue
         if not is_mapping(source):
             raise InputError("a document of the machine configuration is no mapping")
+        if _count(source, {}) > _MOST_VALUES:
+            raise InputError("the machine configuration holds too many aliases")
         document = _document(dict(source), keep_unknown=keep_unknown)
         if any(identity(other) == identity(document) for other in documents):
             name = " ".join(str(value) for key, value in identity(document).items() if key != "apiVersion")
@@ -68,3 +73,13 @@ def _document(source: dict[Any, Any], *, keep_unknown: bool) -> dict[str, Any]:
         raise InputError(f"documents of the kind {kind} are not known", hint="a newer omniherd may know them")
     document: dict[str, Any] = plain(source) if shape is None else normal(source, shape, keep_unknown=keep_unknown)
     return document
+
+
+def _count(source: Any, counted: dict[int, int]) -> int:
+    """Return how many values there are when every alias is written out."""
+    inner = source.values() if is_mapping(source) else source if is_sequence(source) else None
+    if inner is None:
+        return 1
+    if id(source) not in counted:
+        counted[id(source)] = 1 + sum(_count(value, counted) for value in inner)
+    return counted[id(source)]
