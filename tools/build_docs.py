@@ -16,6 +16,7 @@ MODULES = [
     "omniherd.emulator",
     "omniherd.errors",
     "omniherd.jsonpath",
+    "omniherd.machineconfig",
     "omniherd.omniconfig",
     "omniherd.resource",
     "omniherd.resources",
