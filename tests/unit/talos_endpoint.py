@@ -9,7 +9,6 @@ import subprocess
 import threading
 
 import pytest
-from scripted_server import scripted
 
 from omniherd._backend.tunnel import relay
 
@@ -117,5 +116,7 @@ def tls_front(authority, port):
 @contextlib.contextmanager
 def talos_endpoint(authority, answer):
     """Yield a script and its address; see `scripted_server`."""
+    from scripted_server import scripted
+
     with scripted(answer) as script, tls_front(authority, script.port) as port:
         yield script, f"127.0.0.1:{port}"
