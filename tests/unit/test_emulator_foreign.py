@@ -106,7 +106,7 @@ def test_a_dry_run_changes_nothing():
         assert cluster.configuration(node) == before
 
 
-@pytest.mark.parametrize("text", [b"a: [", b"text", b"", b"\xff"])
+@pytest.mark.parametrize("text", [b"a: [", b"text", b"", b"\xff", b"kind: Nope\n", b"machine: []\n", b"[" * 20_000])
 def test_what_is_no_configuration_is_refused(cluster, text):
     with pytest.raises(grpc.RpcError) as caught:
         call(cluster, APPLY, {"data": text}, node=cluster.nodes[0])

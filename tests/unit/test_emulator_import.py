@@ -7,7 +7,7 @@ import yaml
 
 from omniherd.emulator import Emulator
 from omniherd.errors import InputError
-from omniherd.machineconfig import Secrets
+from omniherd.machineconfig import Secrets, read
 from omniherd.resources import (
     Cluster,
     ClusterMachineConfigStatus,
@@ -60,14 +60,14 @@ def lead_in(foreign, token):
     """Give all machines a configuration that leads to an Omni, as an import does."""
     join = {"apiVersion": "v1alpha1", "kind": "SideroLinkConfig", "apiUrl": f"grpc://127.0.0.1:8090?jointoken={token}"}
     for node in foreign.nodes:
-        text = foreign.configuration(node) + "---\n" + yaml.safe_dump(join)
-        call(foreign, APPLY, {"data": text.encode(), "mode": 1}, node=node)
+        others = [one for one in read(foreign.configuration(node)) if one.get("kind") != "SideroLinkConfig"]
+        call(foreign, APPLY, {"data": yaml.safe_dump_all([*others, join]).encode(), "mode": 1}, node=node)
 
 
 def take_in(emulator, omni, foreign):
     """Import a cluster, as far as Omni sees it."""
     lead_in(foreign, omni.get(DefaultJoinToken, "default").spec.token_id)
-    secrets = Secrets.of(list(yaml.safe_load_all(foreign.configuration(foreign.nodes[0])))).to_yaml()
+    secrets = Secrets.of(read(foreign.configuration(foreign.nodes[0]))).to_yaml()
     omni.create(ImportedClusterSecret("outside", spec={"data": secrets}))
     spec = {"talos_version": "1.13.5", "kubernetes_version": "1.35.5"}
     omni.create(Cluster("outside", spec=spec, annotations={LOCKED: "", IMPORTING: ""}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from omniherd.emulator.records import CREATED, DESTROYED, RUNNING
 from omniherd.emulator.seed import ClusterPlan, MachinePlan, add_cluster_machine, add_machine, plan_of
@@ -47,8 +47,8 @@ def join_token(documents: list[dict[str, Any]]) -> str:
     """
     for document in documents:
         if document.get("kind") == "SideroLinkConfig":
-            query = parse_qs(urlsplit(str(document.get("apiUrl", ""))).query)
-            return query.get("jointoken", [""])[0]
+            _, _, query = str(document.get("apiUrl", "")).partition("?")
+            return parse_qs(query).get("jointoken", [""])[0]
     return ""
 
 

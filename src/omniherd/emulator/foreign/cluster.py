@@ -6,13 +6,14 @@ import base64
 import threading
 from typing import TYPE_CHECKING, Any
 
-from omniherd.emulator.foreign.documents import configuration, parse
+from omniherd.emulator.foreign.documents import configuration
 from omniherd.emulator.foreign.factory import ImageFactory
 from omniherd.emulator.foreign.resources import of_configuration, of_schematic
 from omniherd.emulator.imports import Arrival, join_token
 from omniherd.emulator.records import StateError
 from omniherd.emulator.seed import OUTSIDE, ClusterPlan, MachinePlan, add_cluster
 from omniherd.errors import InputError
+from omniherd.machineconfig import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -230,10 +231,7 @@ class ForeignCluster:
             InputError: It has no such machine, or the text is no configuration.
         """
         machine = self._machine(node)
-        try:
-            parse(text)
-        except ValueError as error:
-            raise InputError(f"this is no configuration of a machine: {error}") from None
+        read(text)
         self._take(machine.id, text)
 
     def power_off(self, node: str) -> None:
@@ -284,15 +282,15 @@ class ForeignCluster:
     def _more(self, node: Node) -> Iterator[Stored]:
         with self._lock:
             written = self._texts[node.id]
-        yield from of_configuration(parse(written), written)
+        yield from of_configuration(read(written), written)
         yield from of_schematic(self._schematic_id, self._schematic)
 
     def _apply(self, node: Node, request: Any) -> dict[str, Any]:
         """Answer ApplyConfiguration."""
         try:
             text = request.data.decode()
-            documents = parse(text)
-        except ValueError as error:
+            documents = read(text)
+        except (UnicodeDecodeError, InputError) as error:
             raise StateError("INVALID_ARGUMENT", f"failed to parse config: {error}") from None
         answer = {"mode": _NO_REBOOT if request.mode == _AUTO else request.mode, "mode_details": _APPLIED}
         if request.dry_run:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from omniherd._core.shapes import is_mapping
 from omniherd.machineconfig import generate
 
 if TYPE_CHECKING:
     from omniherd.emulator.seed import ClusterPlan, MachinePlan
     from omniherd.machineconfig import Secrets
 
-__all__ = ["configuration", "parse"]
+__all__ = ["configuration"]
 
 
 def configuration(plan: ClusterPlan, machine: MachinePlan, secrets: Secrets, schematic: str) -> str:
@@ -46,23 +45,6 @@ def configuration(plan: ClusterPlan, machine: MachinePlan, secrets: Secrets, sch
         {"apiVersion": "v1alpha1", "kind": "WatchdogTimerConfig", "device": "/dev/watchdog0", "timeout": "2m0s"}
     )
     return "---\n".join(dump(document, sort=False) for document in documents)
-
-
-def parse(text: str) -> list[dict[str, Any]]:
-    """Return the documents of a configuration.
-
-    Raises:
-        ValueError: It is no YAML, or has something else than mappings.
-    """
-    import yaml
-
-    try:
-        documents: list[Any] = [one for one in yaml.safe_load_all(text) if one is not None]
-    except yaml.YAMLError as error:
-        raise ValueError(f"yaml: {error}") from None
-    if not documents or not all(is_mapping(one) for one in documents):
-        raise ValueError("no configuration documents")
-    return cast("list[dict[str, Any]]", documents)
 
 
 def _add_to_machine(machine: dict[str, Any], *, control_plane: bool) -> None:
