@@ -1,6 +1,7 @@
 """The Talos API without Omni: certificates that gRPC cannot judge, endpoints, nodes, and the talosconfig."""
 
 import base64
+import os
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from talos_endpoint import authority as authority  # noqa: PLC0414 - a fixture
 from talos_endpoint import talos_endpoint, talosconfig
 
 from omniherd import AsyncTalosClient, RetryPolicy, TalosClient
+from omniherd._backend.tunnel import _remove
 from omniherd._core.talos import api_address, direct_plans
 from omniherd.errors import ConfigError, ContextNotFound, CredentialError, Unavailable, Unimplemented
 from omniherd.talosconfig import find_talosconfig, parse_talosconfig, read_talosconfig
@@ -177,6 +179,22 @@ def test_nothing_is_left_of_a_closed_client(config, tmp_path, monkeypatch):
         assert folder.stat().st_mode & 0o777 == 0o700
         assert [file.is_socket() for file in folder.iterdir()] == [True]
     assert set(tmp_path.iterdir()) == before
+
+
+def test_a_temporary_directory_whose_name_is_too_long_for_a_socket(config, tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with TalosClient.connect(config) as cluster:
+        assert cluster.talos().version()[0].result().version.tag == "v1.13.4"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_forked_child_does_not_take_its_parents_socket_away(tmp_path):
+    _remove(str(tmp_path), os.getpid() + 1)
+    assert tmp_path.exists()
+    _remove(str(tmp_path), os.getpid())
+    assert not tmp_path.exists()
 
 
 def test_no_secret_is_shown(config):

@@ -33,8 +33,9 @@ T = TypeVar("T")
 
 _CONNECT = 10.0
 _PIECE = 256 * 1024
-# A path of a socket may be about a hundred bytes long.
 _NAME = "s"
+# Bytes that the path of a socket may be long, everywhere.
+_LONGEST = 100
 
 
 def tls_context(context: TalosContext) -> ssl.SSLContext:
@@ -80,9 +81,9 @@ class Tunnel:
     def __init__(self, servers: Sequence[tuple[str, int]], context: ssl.SSLContext) -> None:
         self._servers = list(servers)
         self._context = context
-        folder = tempfile.mkdtemp(prefix="omniherd-")
+        folder = _private_folder()
         # Who never closes leaves no folder behind when the program ends.
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._remove = weakref.finalize(self, _remove, folder, os.getpid())
         self._path = str(Path(folder) / _NAME)
         self.target = f"unix:{self._path}"
         self.failure: str | None = None
@@ -171,6 +172,20 @@ class Tunnel:
             return far
         self.failure = "; ".join(failures)
         return None
+
+
+def _private_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="omniherd-")
+    if len(os.fsencode(folder)) + 1 + len(_NAME) <= _LONGEST:
+        return folder
+    Path(folder).rmdir()
+    return tempfile.mkdtemp(prefix="omniherd-", dir="/tmp")
+
+
+def _remove(folder: str, process: int) -> None:
+    # A child that was forked ends in its own time; the folder is its parent's.
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def relay(near: socket.socket, far: socket.socket) -> bool:
