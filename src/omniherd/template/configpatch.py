@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from omniherd.errors import InputError, YAMLError
-from omniherd.machineconfig.sanitize import ADMIN_ROLE, MISSING, OWNED, OWNED_SINCE_1_10, ROLES, at_path, sanitize
 from omniherd.template.documents import Source, syntax_text
 from omniherd.template.language import NEWEST, OLDEST
 from omniherd.template.patch_deletes import DeleteRefused, take_out_deletes
@@ -157,6 +156,8 @@ def _is_text_map(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _forbidden(document: dict[str, Any], dialect: str) -> Iterator[Fault]:
+    from omniherd.machineconfig.sanitize import ADMIN_ROLE, MISSING, OWNED, OWNED_SINCE_1_10, ROLES, at_path
+
     kind = document.get("kind")
     fields: tuple[str, ...] = tuple(path for path in OWNED if dialect == NEWEST or path not in OWNED_SINCE_1_10)
     roles: str | None = ROLES
@@ -191,6 +192,7 @@ def sanitize_config_patch(data: str | bytes) -> str:
         >>> sanitize_config_patch("machine:\n  token: x\n  sysctls: {a: '1'}\n")
         'machine:\n  sysctls:\n    a: "1"\n'
     """
+    from omniherd.machineconfig import sanitize
     from omniherd.yamlform import dump
 
     text = _check_documents(data, OLDEST)
