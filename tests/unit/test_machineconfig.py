@@ -296,3 +296,10 @@ def test_aliases_that_grow_beyond_reason_are_refused():
     with pytest.raises(InputError, match="too many aliases"):
         read(f"machine:\n  pods:\n  - a: &a0 [x, x]\n{lines}")
     assert read("machine:\n  pods: [&a {b: c}, *a]\n")[0]["machine"]["pods"] == [{"b": "c"}, {"b": "c"}]
+
+
+def test_an_address_keeps_nothing_of_the_one_before():
+    link = "apiVersion: v1alpha1\nkind: SideroLinkConfig\napiUrl: {}\n"
+    before = read(link.format("https://elsewhere.example.org:8090/old/path?jointoken=old"))
+    after = merge(before, read(link.format("https://omni.example.org?jointoken=new")))
+    assert after[0]["apiUrl"] == "https://omni.example.org?jointoken=new"

@@ -22,7 +22,8 @@ def merge(documents: Sequence[Mapping[str, Any]], patch: Sequence[Mapping[str, A
     """Return a machine configuration with a strategic merge patch put on it.
 
     A document that the configuration does not have is added. In one that it has, values replace values, mappings are
-    merged, and lists are added to lists, or replace them where Talos says so.
+    merged, and lists are added to lists, or replace them where Talos says so. An address is replaced whole, where Talos
+    keeps the parts of it that the new one does not have.
 
     Args:
         documents: The configuration, as `read` gives it. It stays as it is.
