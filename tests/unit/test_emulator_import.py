@@ -15,7 +15,9 @@ from omniherd.resources import (
     ClusterMachineStatus,
     ClusterStatus,
     DefaultJoinToken,
+    FeaturesConfig,
     ImportedClusterSecret,
+    KubernetesUpgradeStatus,
     Link,
     MachineSet,
     MachineSetNode,
@@ -161,6 +163,32 @@ def unlock(cluster):
 
 def lock(cluster):
     cluster.annotations[LOCKED] = ""
+
+
+@pytest.mark.parametrize("living", [True], indirect=True)
+def test_an_unlocked_cluster_lives_like_any_other(emulator, omni, foreign):
+    def upgrade(cluster):
+        cluster.spec.kubernetes_version = "1.36.0"
+
+    take_in(emulator, omni, foreign)
+    omni.edit(Cluster, "outside", upgrade)
+    emulator.fleet.step(600)
+    assert omni.get(KubernetesUpgradeStatus, "outside").spec.last_upgrade_version == "1.35.5"
+    omni.edit(Cluster, "outside", unlock)
+    emulator.fleet.step(600)
+    assert omni.get(KubernetesUpgradeStatus, "outside").spec.last_upgrade_version == "1.36.0"
+    omni.teardown(Cluster, "outside")
+    emulator.fleet.step(300)
+    assert [omni.get(MachineStatus, machine).spec.maintenance for machine in foreign.machines] == [True, True]
+
+
+def test_the_factory_is_named_while_it_is_there(tmp_path):
+    with Emulator(data=tmp_path / "omni.db") as emulator, emulator.connect() as omni:
+        before = omni.get(FeaturesConfig, "features-config").spec.image_factory_base_url
+        foreign = emulator.foreign_cluster()
+        assert omni.get(FeaturesConfig, "features-config").spec.image_factory_base_url == foreign.factory_url
+    with Emulator(data=tmp_path / "omni.db") as emulator, emulator.connect() as omni:
+        assert omni.get(FeaturesConfig, "features-config").spec.image_factory_base_url == before
 
 
 def test_a_state_that_comes_back_knows_what_was_taken_in(emulator, omni, foreign):

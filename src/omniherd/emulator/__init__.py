@@ -143,6 +143,7 @@ class Emulator:
         from omniherd.emulator.web import Front, Site
 
         self._foreign: list[ForeignCluster] = []
+        self._factory = ""
         self._host = host
         self._tls = bool(tls)
         self._made = tls is True
@@ -297,8 +298,10 @@ class Emulator:
         cluster = ForeignCluster(name, **given)
         cluster.on_join(self._imports.join)
         cluster.start()
+        before = use_factory(self.store, cluster.factory_url)
+        if not self._foreign:
+            self._factory = before
         self._foreign.append(cluster)
-        use_factory(self.store, cluster.factory_url)
         return cluster
 
     def answered(self) -> frozenset[str]:
@@ -428,8 +431,13 @@ class Emulator:
     def close(self) -> None:
         """Stop for good, and close the file that keeps the state; leaving a `with` block does it too."""
         self.stop()
-        for cluster in self._foreign:
-            cluster.stop()
+        if self._foreign:
+            from omniherd.emulator.catalog import use_factory
+
+            for cluster in self._foreign:
+                cluster.stop()
+            use_factory(self.store, self._factory)
+            self._foreign.clear()
         if self._journal is not None:
             self._journal.close()
 

@@ -134,8 +134,8 @@ def _add_settings(store: Store, account: str) -> None:
     )
 
 
-def use_factory(store: Store, url: str) -> None:
-    """Name another image factory.
+def use_factory(store: Store, url: str) -> str:
+    """Name another image factory; return the one that was named before.
 
     Args:
         store: The state.
@@ -143,8 +143,9 @@ def use_factory(store: Store, url: str) -> None:
     """
     found = store.get("default", _FEATURES, "features-config")
     spec = found.decode()
-    spec.image_factory_base_url = url
+    before, spec.image_factory_base_url = spec.image_factory_base_url, url
     store.modify("default", _FEATURES, found.id, spec=spec.SerializeToString(deterministic=True))
+    return str(before)
 
 
 def _add_join_token(store: Store) -> None:
