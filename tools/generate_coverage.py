@@ -41,7 +41,7 @@ PARTS = {
 
 # What is to be said of an answer that leaves nothing out.
 NOTES = {
-    "GetBootAssetURL": "as servers from 1.10 on; v1.9.3 does not have it",
+    "GetBootAssetURL": 'of servers from 1.10 on: with `Emulator(version="1.10")`',
     "ImageList": "always empty, as the recorded machines showed it",
     "MachinePowerOff": "where the fleet stands still, Omni never finds out",
     "MachinePowerOn": "a static infra provider is told; without one refused, as on a server",
@@ -66,7 +66,7 @@ machine: their answers follow the API alone.
 
 def text() -> str:
     """Return the page."""
-    emulator = Emulator(seed_fleet=False)
+    emulator = Emulator(seed_fleet=False, version="1.10")
     answered = emulator.answered()
     services: dict[str, list[str]] = {}
     for path in CALLS:

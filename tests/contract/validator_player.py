@@ -139,7 +139,7 @@ class Player:
             metadata["labels"] = dict(stored.metadata.labels)
             metadata["annotations"] = dict(stored.metadata.annotations)
             spec = stored.spec.proto_spec
-        for part in ("version", "phase", "finalizers", "labels", "annotations"):
+        for part in ("version", "owner", "phase", "finalizers", "labels", "annotations"):
             if part in step:
                 metadata[part] = expand(step[part])
         if "raw" in step:

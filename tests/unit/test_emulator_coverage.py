@@ -25,7 +25,7 @@ def test_the_page_is_what_the_tool_writes():
 
 @pytest.fixture(scope="module")
 def emulator():
-    with Emulator(seed_fleet=False) as running:
+    with Emulator(seed_fleet=False, version="1.10") as running:
         yield running
 
 

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from omniherd import Omni
+from omniherd.emulator import Emulator
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.json_schema import parse_schema, validate
 from omniherd.errors import InvalidArgument, PermissionDenied, UnknownError
@@ -176,7 +177,7 @@ def test_raw_schematics_that_are_none(emulator, text):
         ("DISK", {"format": "raw.xz"}, "http://127.0.0.1:9999/image/abc/v1.13.5/metal-amd64.raw.xz"),
     ],
 )
-def test_addresses_of_boot_assets(emulator, kind, more, url):
+def test_addresses_of_boot_assets(kind, more, url):
     request = management.BootAssetURLRequest(
         boot_asset_kind=f"BOOT_ASSET_KIND_{kind}",
         platform="metal",
@@ -185,12 +186,13 @@ def test_addresses_of_boot_assets(emulator, kind, more, url):
         talos_version="v1.13.5",
         **more,
     )
-    answer = raw(emulator, "GetBootAssetURL", request)
-    assert answer.url == url
-    assert len(answer.storage_key) == 64
-    request.schematic_id = "../x"
-    with pytest.raises(InvalidArgument, match="invalid schematic ID"):
-        raw(emulator, "GetBootAssetURL", request)
+    with Emulator(seed_fleet=False, version="1.10") as emulator:
+        answer = raw(emulator, "GetBootAssetURL", request)
+        assert answer.url == url
+        assert len(answer.storage_key) == 64
+        request.schematic_id = "../x"
+        with pytest.raises(InvalidArgument, match="invalid schematic ID"):
+            raw(emulator, "GetBootAssetURL", request)
 
 
 def test_nothing_is_out_of_step_in_the_emulated_clusters(omni):

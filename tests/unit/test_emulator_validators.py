@@ -4,8 +4,8 @@ import pytest
 
 from omniherd import Omni
 from omniherd.emulator import Emulator
-from omniherd.errors import InvalidArgument, Unauthenticated
-from omniherd.resources import Cluster, MachineSet, RotateTalosCA
+from omniherd.errors import InputError, InvalidArgument, PermissionDenied, Unauthenticated, Unimplemented
+from omniherd.resources import Cluster, ConfigPatchRequest, MachineInstallDiskConfig, MachineSet, RotateTalosCA
 
 SUFFIX = ".omni.sidero.dev"
 
@@ -104,3 +104,28 @@ def test_a_provider_goes_with_its_service_account(emulator, omni):
         omni.delete("infraproviders", "metal")
         with pytest.raises(Unauthenticated):
             provider.list("machinerequests")
+
+
+def test_what_came_after_the_emulated_version_is_not_there(omni):
+    with pytest.raises(PermissionDenied, match="no access is permitted"):
+        omni.create(MachineInstallDiskConfig("m", spec={"disk": "/dev/vda"}))
+    with pytest.raises(Unimplemented, match="unknown method GetBootAssetURL for service management"):
+        omni.management.boot_asset_url("abc", "1.13.5", kind="iso")
+
+
+def test_a_newer_server_has_it():
+    with Emulator(seed_fleet=False, version="1.10") as emulator, emulator.connect() as omni:
+        omni.create(MachineInstallDiskConfig("m", spec={"disk": "/dev/vda"}))
+        assert omni.get(MachineInstallDiskConfig, "m").spec.disk == "/dev/vda"
+        assert omni.management.boot_asset_url("abc", "1.13.5", kind="iso").url.endswith("-amd64.iso")
+
+
+def test_there_are_two_versions():
+    with pytest.raises(InputError, match="no version"):
+        Emulator(version="1.8")
+
+
+def test_a_patch_of_a_provider_needs_no_packed_data(emulator, omni):
+    key = omni.management.create_infra_provider("metal").encode()
+    with Omni.connect(emulator.endpoint, service_account_key=key) as provider:
+        assert provider.create(ConfigPatchRequest("p", spec={"data": "machine: {}\n"})).spec.data

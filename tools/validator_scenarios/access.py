@@ -105,3 +105,26 @@ SCENARIOS["policy-star-is-no-lower"] = [
     *writes("Operator", T + "a", T + "b"),
     *reads("Operator", T + "a"),
 ]
+
+SCENARIOS["newer-types"] = [
+    create("MachineInstallDiskConfigs", T + "m", spec={"disk": "/dev/vda"}),
+    create("MachineInstallDiskConfigs", T + "m", as_="Reader", labels={"": ""}),
+    update("MachineInstallDiskConfigs", T + "m", labels={"": ""}),
+    step("get", "MachineInstallDiskConfigs", T + "m"),
+    destroy("MachineInstallDiskConfigs", T + "m"),
+    step("list", "MachineInstallDiskStatuses", ""),
+    step("watchkind", "MachineInstallDiskStatuses", "", as_="None"),
+    step("get", "KubernetesHealthCheckStatuses", T + "c", namespace="ephemeral"),
+    step("get", "VersionContract", "1.13.4", namespace="virtual"),
+]
+
+SCENARIOS["refusals-before-others"] = [
+    create("MachineLabels", T + "m", owner="somebody", labels={"": ""}),
+    create("MachineLabels", T + "m", owner="somebody", as_="Reader"),
+    create("MachineLabels", T + "m", owner="somebody"),
+    *(
+        step(verb, "ImportedClusterSecrets", "" if verb == "list" else T + "m", as_=role)
+        for role in ("Operator", "Reader")
+        for verb in ("get", "list", "watch", "update")
+    ),
+]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omniherd.cli.connection import Settings, connected
-from omniherd.cli.flags import Number, command, flag, option
+from omniherd.cli.flags import Choice, Number, command, flag, option
 from omniherd.errors import ContextNotFound, InputError
 
 __all__ = ["emulator", "environment_text", "split_address"]
@@ -86,6 +86,7 @@ def _seed(source: str | None, settings: Settings) -> str | list[bytes] | None:
 @option("--web-port", type=Number(0, 65535), default=0, metavar="PORT", help="JSON gateway and login page")
 @flag("--single-port", help="serve those on the port of --listen, too, as real servers do; slower")
 @flag("--hosted", help="refuse ResourceService as the hosted service does, with HTTP status 405")
+@option("--omni-version", type=Choice(("1.9", "1.10")), default="1.9", metavar="VERSION", help="1.9 (v1.9.3) or 1.10")
 @option("--machines", type=Number(0), default=0, metavar="N", help="let N machines live, and no still fleet")
 @option("--speed", type=Number(0, whole=False), default=1.0, metavar="X", help="their time: 2 twice as fast, 0 stops")
 @option("--seed", type=Number(), default=0, metavar="N", help="where their chance comes from, 0 by default")
@@ -118,6 +119,7 @@ def emulator(**values: Any) -> None:
             port=port,
             any_type=values["any_type"],
             resource_service=not values["hosted"],
+            version=values["omni_version"],
             web_port=values["web_port"],
             single_port=values["single_port"],
             data=values["data"] or None,

@@ -18,7 +18,7 @@ from omniherd.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from omniherd import AsyncOmni, Omni
     from omniherd.emulator.auth import Keyring
@@ -65,6 +65,7 @@ class Emulator:
             refuses all other calls.
         resource_service: Whether ResourceService is there, as on a server of one's own; on the hosted service every
             call of it ends with HTTP status 405.
+        version: Which Omni it is: `1.9` is v1.9.3, `1.10` has the resource types and the calls that came after it, too.
         web_port: The port of the JSON gateway and the login page, 0 for a free one.
         single_port: Whether HTTP is served on `port`, too, as real servers do. Every byte then passes through Python on
             its way to gRPC, which is slower.
@@ -77,6 +78,7 @@ class Emulator:
 
     Raises:
         ConfigError: The host is no loopback address, or a file cannot be used.
+        InputError: There is no such version.
 
     Example:
         >>> with Emulator(seed_fleet=False) as emulator:
@@ -106,12 +108,13 @@ class Emulator:
         seed_from: str | os.PathLike[str] | Sequence[bytes] | None = None,
         eula_accepted: bool = True,
         resource_service: bool = True,
+        version: Literal["1.9", "1.10"] = "1.9",
         web_port: int = 0,
         single_port: bool = False,
     ) -> None:
         from pathlib import Path
 
-        from omniherd.emulator.access import Rules
+        from omniherd.emulator.access import Rules, is_newer
         from omniherd.emulator.accounts import Accounts
         from omniherd.emulator.auth import Keyring
         from omniherd.emulator.auth_service import AuthService
@@ -144,6 +147,8 @@ class Emulator:
 
         self._foreign: list[ForeignCluster] = []
         self._factory = ""
+        if version not in {"1.9", "1.10"}:
+            raise InputError(f"the emulator has no version {version!r}", hint="it has 1.9 and 1.10")
         self._host = host
         self._tls = bool(tls)
         self._made = tls is True
@@ -182,7 +187,7 @@ class Emulator:
         if self._fleet is not None:
             self._fleet.step(0)
         virtual = Virtual(self.store, lambda: self.endpoint + "/")
-        rules = Rules(any_type=any_type)
+        rules = Rules(any_type=any_type, newer=version == "1.10")
         validators = Validators(self.store)
         policies = Policies(self.store)
         gate = Gate(self.store, policies)
@@ -203,6 +208,8 @@ class Emulator:
         clusters, schematics = ClusterCalls(self.store, gate), SchematicCalls(self.store, gate)
         for part in (machine_calls, power, clusters, schematics, bundle):
             methods.update(part.methods())
+        if version == "1.9":
+            methods = {path: method for path, method in methods.items() if not is_newer(path)}
         methods = {**audit.watching(methods), **audit.methods()}
         of_nodes = OfNodes(self.store, self._machines, policies)
         methods.update(ResourceService(self.store, methods, validators, of_nodes).methods())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from omniherd.emulator.access_table import ACCESS, ROLES
+from omniherd.emulator.access_table import ACCESS, ROLES, RPC_ACCESS
 from omniherd.emulator.records import StateError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "cluster_of",
     "insufficient",
     "is_cluster_bound",
+    "is_newer",
     "rank",
     "refuse",
 ]
@@ -86,6 +87,15 @@ def rank(role: str) -> int:
     return ROLES.index(role) if role in ROLES else -1
 
 
+def is_newer(path: str) -> bool:
+    """Whether a call came after v1.9.3.
+
+    Args:
+        path: The path of a method.
+    """
+    return "since" in RPC_ACCESS.get(path, ())
+
+
 def insufficient(role: str) -> str:
     """Return the text for a caller whose role is too low."""
     return f'unauthorized: access denied: insufficient role: "{role}"'
@@ -116,10 +126,12 @@ class Rules:
 
     Args:
         any_type: Whether types that Omni does not have are open to Admins.
+        newer: Whether there are the types that came after v1.9.3.
     """
 
-    def __init__(self, *, any_type: bool = False) -> None:
+    def __init__(self, *, any_type: bool = False, newer: bool = False) -> None:
         self._any_type = any_type
+        self._newer = newer
 
     def check(self, principal: Principal, verb: str, type_name: str) -> str | None:
         """Return why a call is refused, as a validator's text; None when it is allowed.
@@ -130,6 +142,8 @@ class Rules:
             type_name: The full type name.
         """
         row = ACCESS.get(type_name)
+        if row is not None and "since" in row and not self._newer:
+            row = None
         if row is None and self._any_type and principal.role == "Admin":
             return None
         if type_name == "MachineRequestSetStatuses.omni.sidero.dev":
@@ -151,7 +165,7 @@ def _missing_verb(principal: Principal, verb: str, type_name: str, access: dict[
     """Return the refusal of a verb that nobody has on a type: a low role is told so first."""
     if type_name == "EulaAcceptances.omni.sidero.dev":
         return denied("only read and create access is permitted for EULA acceptance")
-    least = access.get("read", "Admin")
+    least = access.get("read") or access.get("destroy", "Admin")
     if least == "Reader":
         least = "Operator"
     if least not in _OPEN and rank(principal.role) < rank(least):

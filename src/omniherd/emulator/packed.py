@@ -21,12 +21,12 @@ def check_frames(packed: Any) -> None:
     """Look whether packed data begins as zstd's frames do and is there to its end.
 
     Args:
-        packed: A packed field: bytes, or a list of them.
+        packed: A packed field: bytes, or a list of them; empty when nothing is packed.
 
     Raises:
         StateError: `UNKNOWN`, as the server tells it.
     """
-    for frame in [packed] if isinstance(packed, bytes) else packed:
+    for frame in filter(None, [packed] if isinstance(packed, bytes) else packed):
         if len(frame) < len(_MAGIC) or (frame.startswith(_MAGIC) and _is_cut(frame)):
             raise StateError("UNKNOWN", "unexpected EOF")
         if not frame.startswith(_MAGIC):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from omniherd._core.files import reason
+from omniherd.emulator.access import is_newer
 from omniherd.emulator.faults import Faults
 from omniherd.emulator.records import StateError
 from omniherd.errors import ConfigError
@@ -446,7 +447,7 @@ def _handler(server: Server) -> Any:
         return handlers.unary_stream_rpc_method_handler(serve)
 
     def refused(path: str) -> Any:
-        known = path in CALLS and path.removeprefix("/").partition("/")[0] in SERVICES
+        known = path in CALLS and path.removeprefix("/").partition("/")[0] in SERVICES and not is_newer(path)
         text = f"{path} is not emulated" if known else _unknown(path)
 
         async def serve(_requests: Any, context: Any) -> None:

@@ -89,7 +89,7 @@ class StateService:
         """Answer State.Get."""
         principal = call.principal
         namespace, type_name, id_ = request.namespace, request.type, request.id
-        self._virtual.precheck(principal, "get", type_name, id_)
+        self._virtual.precheck(principal, "get", namespace, type_name, id_)
         bound = self._store.find(namespace, type_name, id_) or Stored(namespace, type_name, id_)
         acts = acting(self._policies, principal, cluster_of(bound))
         seen = self._may_read(acts, "get", namespace, type_name)
@@ -167,12 +167,14 @@ class StateService:
             raise StateError("INTERNAL", _NIL)
         principal = call.principal
         resource = self._decode(request.resource)
-        if resource.owner not in {"", request.options.owner}:
-            raise StateError("UNKNOWN", f'owner is already set to "{resource.owner}"')
         self._judge(principal, "create", None, resource)
+        if resource.namespace == "virtual":
+            raise StateError("UNIMPLEMENTED", "create is not supported")
         if among_providers(resource.namespace):
             resource = self._providers.create(principal, resource)
             self._judge_among_providers("create", None, resource)
+        if resource.owner not in {"", request.options.owner}:
+            raise StateError("UNKNOWN", f'owner is already set to "{resource.owner}"')
         stored = self._store.create(resource, request.options.owner)
         return length_delimited(1, stored.wire)
 
@@ -244,7 +246,7 @@ class StateService:
 
     def _to_change(self, principal: Principal, verb: str, named: Stored) -> Stored | None:
         """Return what a call is about to change; None when it is not there."""
-        self._virtual.precheck(principal, verb, named.type, named.id)
+        self._virtual.precheck(principal, verb, named.namespace, named.type, named.id)
         current = self._store.find(named.namespace, named.type, named.id)
         if among_providers(named.namespace):
             seen = self._providers.read(principal, "get", named.namespace, named.type)

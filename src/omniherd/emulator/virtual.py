@@ -155,18 +155,21 @@ class Virtual:
         what = "watch kind" if kind else "watch"
         raise StateError("UNIMPLEMENTED", f'unsupported resource type for {what} "{type_name}"')
 
-    def precheck(self, principal: Principal, verb: str, type_name: str, id_: str) -> None:
+    def precheck(self, principal: Principal, verb: str, namespace: str, type_name: str, id_: str) -> None:
         """Judge what the server judges before it looks at the caller's role, on reads and changes of one resource.
 
         Args:
             principal: Who asks.
             verb: `get`, `update` or `destroy`.
+            namespace: The namespace.
             type_name: The full type name.
             id_: The id.
 
         Raises:
             StateError: The call ends here.
         """
+        if namespace == "virtual" and type_name not in self._types:
+            raise StateError("UNIMPLEMENTED", f'unsupported resource type for get "{type_name}"')
         if type_name == "AdvertisedEndpoints" + _SUFFIX and id_ != "current":
             raise StateError("UNKNOWN", f'invalid endpoints id "{id_}"')
         if type_name == "Supports" + _SUFFIX:
