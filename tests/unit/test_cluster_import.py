@@ -17,11 +17,13 @@ from omniherd._core.cluster_import import (
     problems,
     schematic_problem,
 )
+from omniherd._sync.talos import TalosCalls
 from omniherd.emulator import Emulator
+from omniherd.emulator.catalog import use_factory
 from omniherd.errors import FailedPrecondition, InputError, OmniError, Unavailable, WaitTimeout
 from omniherd.machineconfig import read
 from omniherd.resources import Cluster, ConfigPatch, ImportedClusterSecret, MachineSetNode
-from omniherd.services import ImportNode
+from omniherd.services import ImportNode, NodeReply
 from omniherd.talosconfig import parse_talosconfig
 
 if TYPE_CHECKING:
@@ -202,12 +204,65 @@ def test_a_factory_that_knows_another_schematic(omni: Omni, foreign: ForeignClus
     assert caught.value.details["problems"][0].startswith('schematic ID mismatch for node "outside-cp-1"')
 
 
+@pytest.mark.parametrize(
+    ("url", "schematic", "said"),
+    [
+        ("http://127.0.0.1:1", None, "cannot fetch from 127.0.0.1:1: connection refused"),
+        ("ftp://127.0.0.1", None, "it is neither http nor https"),
+        ("", None, "image factory base URL is empty"),
+        (None, "nonsense: {}", "failed to create schematic, error code: 400, message: "),
+    ],
+)
+def test_a_factory_that_cannot_be_asked(
+    server: Emulator,
+    omni: Omni,
+    foreign: ForeignCluster,
+    talos: TalosClient,
+    url: str | None,
+    schematic: str,
+    said: str,
+) -> None:
+    plan = omni.clusters.plan_import(talos, foreign.nodes)
+    if url is not None:
+        use_factory(server.store, url)
+    if schematic is not None:
+        nodes = tuple(dataclasses.replace(one, schematic=schematic) for one in plan.nodes)
+        plan = dataclasses.replace(plan, nodes=nodes)
+    with pytest.raises(FailedPrecondition) as caught:
+        omni.clusters.check_import(talos, plan)
+    problem = caught.value.details["problems"][0]
+    assert problem.startswith(
+        f'failed to ensure schematic "{plan.nodes[0].schematic_id}" for node "outside-cp-1" in image factory: '
+    )
+    assert said in problem
+
+
+def test_nodes_that_do_not_discover_each_other(
+    omni: Omni, foreign: ForeignCluster, talos: TalosClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = TalosCalls.list
+
+    def alone(self: TalosCalls, type_name: str, **options: Any) -> list[Any]:
+        return [] if type_name.startswith("Members.") else original(self, type_name, **options)
+
+    monkeypatch.setattr(TalosCalls, "list", alone)
+    lines: list[str] = []
+    plan = omni.clusters.plan_import(talos, foreign.nodes[:1], progress=lines.append)
+    assert [node.address for node in plan.nodes] == foreign.nodes[:1]
+    assert "the nodes do not discover each other; these are taken for all of them" in lines
+
+
+def test_workers_alone_are_no_cluster(
+    omni: Omni, foreign: ForeignCluster, talos: TalosClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TalosCalls, "list", lambda *_, **__: [])
+    with pytest.raises(FailedPrecondition, match="no control plane nodes found"):
+        omni.clusters.plan_import(talos, foreign.workers)
+
+
 def test_an_unhealthy_cluster(
     omni: Omni, foreign: ForeignCluster, talos: TalosClient, server: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omniherd._sync.talos import TalosCalls
-    from omniherd.services import NodeReply
-
     class Sick(list[Any]):
         def __enter__(self) -> Self:
             return self
