@@ -140,6 +140,9 @@ def test_a_preset_and_its_recipe(omni: Omni) -> None:
     )
     assert (changed.talos_version, changed.architecture, changed.secure_boot) == ("1.13.5", "arm64", True)
     assert (changed.labels, changed.kernel_args, changed.extensions) == ({}, (), ())
+    with pytest.raises(NotFound) as caught:
+        omni.media.preset_recipe("edge", talos_version="9.9.9", extensions=[])
+    assert caught.value.details["during"] == 'unknown Talos version "9.9.9"'
     with pytest.raises(AlreadyExists):
         omni.media.create_preset("edge")
     assert omni.media.delete_preset("edge")

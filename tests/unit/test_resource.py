@@ -380,7 +380,8 @@ class TestTypes:
             resource_class("frobs")
 
     def test_a_full_name_may_be_unknown(self):
-        assert resource_class("Frobs.example.dev").type_name == "Frobs.example.dev"
+        found = resource_class("Frobs.example.dev")
+        assert (found.type_name, found.__name__) == ("Frobs.example.dev", "Frobs")
 
     def test_the_root_class_has_no_type(self):
         with pytest.raises(InputError, match="needs a type"):
