@@ -158,6 +158,11 @@ def test_a_word_means_a_type() -> None:
         ),
         (ConfigError("no", hint="give the CA with `ca=`"), "no (give the CA with `--ca`)"),
         (WatchError("slow"), "watch error: slow"),
+        (
+            Unavailable("cannot connect to https://127.0.0.1: connection refused"),
+            'rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: '
+            'dial tcp 127.0.0.1:443: connect: connection refused"',
+        ),
         (Unavailable("cannot resolve", hint=None), "cannot resolve"),
         (
             Unavailable(

@@ -72,6 +72,22 @@ def test_a_delete_that_times_out_names_the_holders(omni):
     omni.wait_gone(MachineClass, "held", timeout=5)
 
 
+def test_an_apply_that_somebody_overtakes_begins_again(omni, monkeypatch):
+    create = type(omni).create
+    made = []
+
+    def overtaken(self, resource, **options):
+        made.append(resource.id)
+        create(self, MachineClass(resource.id, labels={"theirs": ""}, spec={"match_labels": ["x = y"]}))
+        return create(self, resource, **options)
+
+    monkeypatch.setattr(type(omni), "create", overtaken)
+    applied = omni.apply(MachineClass("overtaken", labels={"mine": ""}, spec={"match_labels": ["a = b"]}))
+    assert (made, applied.version, dict(applied.labels)) == (["overtaken"], 2, {"mine": "", "theirs": ""})
+    assert list(applied.spec.match_labels) == ["a = b"]
+    omni.delete(MachineClass, "overtaken")
+
+
 def test_a_wait_sees_what_happens_after_its_first_look(omni, monkeypatch):
     omni.create(MachineClass("leaving", finalizers=["backup"], spec={"match_labels": ["a = b"]}))
     omni.teardown(MachineClass, "leaving")

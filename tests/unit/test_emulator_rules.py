@@ -11,7 +11,7 @@ from omniherd.emulator.gotext import limited, limited_list, quote, quote_all
 from omniherd.emulator.machine_set_rules import _is_local
 from omniherd.emulator.policies import evaluate
 from omniherd.errors import FailedPrecondition, InvalidArgument, OmniError
-from omniherd.resources import InfraProvider
+from omniherd.resources import Cluster, InfraProvider, MachineSet
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,24 @@ def test_limits_count_bytes():
 )
 def test_paths_have_real_names_only(path, local):
     assert _is_local(path) is local
+
+
+def test_a_backup_is_looked_for_by_the_uuid_of_its_cluster():
+    with Emulator() as emulator, emulator.connect() as omni:
+        names = {"omni.sidero.dev/cluster": "lab", "omni.sidero.dev/role-controlplane": ""}
+        omni.create(Cluster("lab", spec={"talos_version": "1.13.5", "kubernetes_version": "1.36.0"}))
+
+        def refusal(uuid):
+            spec = {"bootstrap_spec": {"cluster_uuid": uuid, "snapshot": "a"}}
+            with pytest.raises(InvalidArgument) as refused:
+                omni.create(MachineSet("lab-control-planes", labels=names, spec=spec))
+            return str(refused.value)
+
+        assert 'invalid cluster UUID "none"' in refusal("none")
+        emulator.store.put("ClusterUUIDs.omni.sidero.dev", "old", {"uuid": "u"})
+        assert "error getting backup data: resource BackupDatas.omni.sidero.dev(default/old@undefined)" in refusal("u")
+        emulator.store.put("ClusterUUIDs.omni.sidero.dev", "older", {"uuid": "u"})
+        assert 'inconsistent state on cluster UUID "u"' in refusal("u")
 
 
 def test_a_provider_stays_while_machines_of_its_own_run():

@@ -83,6 +83,7 @@ def test_commas_in_a_row_and_a_nul():
     assert parse("a in (x,,y)").terms[0].values == ("", "x", "y")
     assert parse("a\0").terms == (Term("a"),)
     assert parse("a=b\0").terms == (Term("a", Operator.EQUAL, ("b",)),)
+    assert parse("a=\0b").terms == (Term("a", Operator.EQUAL, ("b",)),)
 
 
 class TestBuilding:
