@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,8 @@ from omniherd.resources import MachineClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from inner_shell import InnerShell
 
     from omniherd.resource import Resource
 
@@ -146,3 +149,42 @@ def test_the_editor(environ: dict[str, str], words: list[str]) -> None:
 def test_an_editor_with_an_open_quote() -> None:
     with pytest.raises(InputError, match="there was a problem with the editor"):
         editor({"EDITOR": "vi 'x"})
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "told", "kept"),
+    [
+        ("sed -i s/gpu.=.true/gpu=false/", 0, "Updated MachineClasses.omni.sidero.dev 'gpu'\n", False),
+        ("true", 0, "Apply was skipped: no changes detected.\n", False),
+        ("false", 1, 'Error: there was a problem with the editor "false": it ended with exit code 1\n', False),
+        (
+            "/none",
+            1,
+            'Error: there was a problem with the editor "/none": no such file or directory '
+            "(set EDITOR to one that is installed)\n",
+            False,
+        ),
+        ("sed -i s/id:.gpu/id:[/", 1, "what was edited is kept in {}\nError: ", True),
+        (
+            r"sed -i 's/gpu/\xff/'",
+            1,
+            "what was edited is kept in {}\nError: the editor left a file that is no UTF-8",
+            True,
+        ),
+    ],
+    ids=["changed", "unchanged", "failed", "absent", "no YAML", "no text"],
+)
+def test_what_was_typed_is_kept_where_it_was_in_vain(
+    inner: InnerShell, monkeypatch: pytest.MonkeyPatch, how: str, code: int, told: str, kept: bool
+) -> None:
+    drafts = inner.folder / "drafts"
+    drafts.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(drafts))
+    monkeypatch.setenv("EDITOR", how)
+    monkeypatch.setenv("LC_ALL", "C")
+    done, out, err = inner("edit", "machineclass", "gpu")
+    left = list(drafts.iterdir())
+    assert (done, out, len(left)) == (code, "", int(kept)), err
+    told = told.format(*left)
+    assert err.startswith(told)
+    assert kept or err == told

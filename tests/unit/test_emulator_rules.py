@@ -11,7 +11,7 @@ from omniherd.emulator.gotext import limited, limited_list, quote, quote_all
 from omniherd.emulator.machine_set_rules import _is_local
 from omniherd.emulator.policies import evaluate
 from omniherd.errors import FailedPrecondition, InvalidArgument, OmniError
-from omniherd.resources import Cluster, InfraProvider, MachineSet
+from omniherd.resources import Cluster, InfraProvider, InstallationMediaConfig, MachineSet
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,18 @@ def test_limits_count_bytes():
 )
 def test_paths_have_real_names_only(path, local):
     assert _is_local(path) is local
+
+
+@pytest.mark.parametrize(("version", "taken"), [("1.11.5", False), ("1.12.0", True), ("", True)])
+def test_since_when_images_embed_a_configuration(version, taken):
+    spec = {"architecture": "AMD64", "cloud": {"platform": "aws"}, "embedded_machine_config": "machine: {}\n"}
+    with Emulator(seed_fleet=False) as emulator, emulator.connect() as omni:
+        media = InstallationMediaConfig("x", spec={**spec, "talos_version": version})
+        if taken:
+            assert omni.create(media).version == 1
+        else:
+            with pytest.raises(InvalidArgument, match=r'not supported by Talos version "1\.11\.5"'):
+                omni.create(media)
 
 
 def test_a_backup_is_looked_for_by_the_uuid_of_its_cluster():

@@ -384,6 +384,8 @@ def test_machine_classes_take_all_that_match():
     assert lab.spec("ClusterStatuses").machines.healthy == 3
     found = {node.id for node in lab.store.list("default", "MachineSetNodes" + O)}
     assert found == {lab.planes[0], *lab.fleet.machines[2:]}
+    status = lab.spec("MachineSetStatuses", "lab-high")
+    assert (status.machines.requested, status.machines.total, status.ready) == (2, 2, True)
 
 
 def test_a_change_waits_for_a_machine_that_reboots():
