@@ -134,10 +134,21 @@ def test_the_factory_refuses_what_it_does_not_know(cluster, path, data, status):
     caught.value.close()
 
 
-@pytest.mark.parametrize("counts", [{"control_planes": 0}, {"workers": -1}, {"workers": 200}])
-def test_a_cluster_has_a_control_plane_and_not_too_many_machines(counts):
-    with pytest.raises(InputError):
-        ForeignCluster(**counts)
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"control_planes": 0}, "at least one control plane"),
+        ({"workers": -1}, "at least one control plane"),
+        ({"workers": 200}, "no more than 200 machines"),
+        ({"first": 0}, "at least one control plane"),
+        ({"schematic": "other: 1\n"}, "this is no schematic"),
+        ({"talos": "newest"}, "newest"),
+        ({"kubernetes": ""}, "Kubernetes version"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(options, text):
+    with pytest.raises(InputError, match=text):
+        ForeignCluster(**options)
 
 
 def test_keys_are_not_shown():

@@ -130,7 +130,7 @@ class Emulator:
         from omniherd.emulator.resources_api import ResourceService
         from omniherd.emulator.resources_api.hosted import refusing
         from omniherd.emulator.resources_api.of_nodes import OfNodes
-        from omniherd.emulator.server import Server, read_certificate
+        from omniherd.emulator.server import Server
         from omniherd.emulator.services.audit_log import AuditLog
         from omniherd.emulator.services.clusters import ClusterCalls
         from omniherd.emulator.services.guards import Gate
@@ -222,6 +222,8 @@ class Emulator:
 
             pair = self_signed()
         elif tls:
+            from omniherd.emulator.certificate import read_certificate
+
             pair = read_certificate(Path(tls[0]), Path(tls[1]))
         self.certificate = b"" if pair is None else pair[0]
         talos = self._machines.proxy

@@ -11,8 +11,15 @@ import ipaddress
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-__all__ = ["Authority", "self_signed"]
+from omniherd._core.files import reason
+from omniherd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Authority", "read_certificate", "self_signed"]
 
 _P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 _N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -53,6 +60,18 @@ def self_signed(names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1"), days
     name = _name(common_name=names[0])
     extensions = (_extension(_SUBJECT_NAMES, _alternatives(names)), _authority())
     return _certificate((name, private), (name, private), extensions, days), _key_pem(private)
+
+
+def read_certificate(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """Return a certificate chain and its key from files.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    try:
+        return certificate.read_bytes(), key.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read the emulator's certificate {error.filename}: {reason(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
-from omniherd._core.files import reason
 from omniherd.emulator.access import is_newer
 from omniherd.emulator.faults import Faults
 from omniherd.emulator.records import StateError
@@ -20,8 +19,6 @@ from omniherd.signing import SIGNATURE_HEADER
 from omniherd.wire.calls import CALLS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from google.protobuf.message import Message
 
     from omniherd.emulator.access import Principal
@@ -499,15 +496,3 @@ def _handler(server: Server) -> Any:
             return found
 
     return Router()
-
-
-def read_certificate(certificate: Path, key: Path) -> tuple[bytes, bytes]:
-    """Return a certificate chain and its key from files.
-
-    Raises:
-        ConfigError: A file cannot be read.
-    """
-    try:
-        return certificate.read_bytes(), key.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the emulator's certificate {error.filename}: {reason(error)}") from error

@@ -55,11 +55,11 @@ class ForeignCluster:
         clock: Nanoseconds since 1970, for tests; the machine's clock by default.
 
     Raises:
-        InputError: It would have no control plane, or too many machines.
+        InputError: It would have no control plane, or too many machines; or the schematic or a version is none.
         ConfigError: The host is no loopback address.
 
     Example:
-        >>> from omniherd.emulator import ForeignCluster
+        >>> from omniherd.emulator.foreign import ForeignCluster
         >>> with ForeignCluster(control_planes=1, workers=1) as cluster:
         ...     cluster.nodes
         ['192.0.251.1', '192.0.251.2']
@@ -97,27 +97,16 @@ class ForeignCluster:
         from omniherd.emulator.talos.streams import Streams
         from omniherd.emulator.web import Front
 
-        if control_planes < 1 or workers < 0 or first + control_planes + workers - 1 > _MOST:
-            raise InputError(
-                "a foreign cluster has at least one control plane, and all of them have no more than "
-                f"{_MOST} machines together"
-            )
         self.name = name
         self._join: Callable[[Arrival, list[dict[str, Any]]], object] | None = None
         self._host = host
-        planes, others = (
-            tuple(
-                MachinePlan(OUTSIDE + first - 1 + offset + number, f"{name}-{role}-{number + 1}")
-                for number in range(count)
-            )
-            for role, count, offset in (("cp", control_planes, 0), ("worker", workers, control_planes))
-        )
-        self._plan = ClusterPlan(name, kubernetes, talos, {}, planes, others)
+        planes, others = _plans(name, control_planes, workers, first)
+        self._plan = ClusterPlan(name, kubernetes, talos.removeprefix("v"), {}, planes, others)
         self._authority = Authority.make("talos")
         secrets = make_secrets(self._authority)
         factory = ImageFactory()
         self._schematic = schematic
-        self._schematic_id = factory.know(schematic) if schematic else ""
+        self._schematic_id = _known(factory, schematic) if schematic else ""
         self._lock = threading.RLock()
         self._texts = {
             machine.id: configuration(self._plan, machine, secrets, self._schematic_id)
@@ -336,3 +325,31 @@ class ForeignCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _plans(
+    name: str, control_planes: int, workers: int, first: int
+) -> tuple[tuple[MachinePlan, ...], tuple[MachinePlan, ...]]:
+    """Return the control planes and the workers of a cluster."""
+    count = control_planes + workers
+    if control_planes < 1 or workers < 0 or first < 1 or first + count - 1 > _MOST:
+        limit = f"all of them have no more than {_MOST} machines together"
+        raise InputError(f"a foreign cluster has at least one control plane, and {limit}")
+    names = [
+        *(f"{name}-cp-{number}" for number in range(1, control_planes + 1)),
+        *(f"{name}-worker-{number}" for number in range(1, workers + 1)),
+    ]
+    plans = tuple(MachinePlan(OUTSIDE + first - 1 + place, hostname) for place, hostname in enumerate(names))
+    return plans[:control_planes], plans[control_planes:]
+
+
+def _known(factory: ImageFactory, schematic: str) -> str:
+    """Return the id of a schematic, once the factory knows it.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        return factory.know(schematic)
+    except StateError as error:
+        raise InputError(f"this is no schematic: {error.message}") from None
