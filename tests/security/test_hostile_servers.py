@@ -141,7 +141,7 @@ def test_names_in_tables_are_shown_not_obeyed():
 
 
 def test_errors_of_servers_are_shown_not_obeyed(capsys):
-    assert running._say("rpc error: desc = 2 errors occurred:\n\t* a" + ESCAPE) == 1
+    assert running.say("rpc error: desc = 2 errors occurred:\n\t* a" + ESCAPE) == 1
     shown = capsys.readouterr().err
     assert obeyed(shown) == []
     assert "occurred:\n\t* a\\x1b]0;owned\\x07" in shown

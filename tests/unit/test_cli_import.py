@@ -163,6 +163,18 @@ def test_what_is_refused(words: tuple[str, ...], inner: InnerShell, more: tuple[
     assert error in err
 
 
+def test_what_nodes_say_does_not_command_the_terminal(
+    words: tuple[str, ...], inner: InnerShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omniherd._sync.cluster_import import ClusterImport
+
+    def check(self: ClusterImport, *_: object, **__: object) -> None:
+        self._note(" > all is well\x1b]0;owned\x07")
+
+    monkeypatch.setattr(ClusterImport, "check", check)
+    assert " > all is well\\x1b]0;owned\\x07\n" in inner(*words, "--dry-run")[2]
+
+
 def test_nodes_are_needed(inner: InnerShell) -> None:
     assert inner("cluster", "import")[2].startswith('Error: required flag(s) "nodes" not set')
     assert inner("cluster", "import", "-n", "")[2] == "Error: at least one node is required to import a cluster\n"

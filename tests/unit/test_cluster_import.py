@@ -252,6 +252,33 @@ def test_nodes_that_do_not_discover_each_other(
     assert "the nodes do not discover each other; these are taken for all of them" in lines
 
 
+@pytest.mark.parametrize("name", ["", "../elsewhere", "a\x1b[2J", ".hidden"])
+def test_a_cluster_whose_name_leads_elsewhere(
+    omni: Omni, foreign: ForeignCluster, talos: TalosClient, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    original = TalosCalls.get
+
+    def named(self: TalosCalls, type_name: str, *arguments: Any, **options: Any) -> Any:
+        found = original(self, type_name, *arguments, **options)
+        if type_name.startswith("Infos."):
+            found.spec["clusterName"] = name
+        return found
+
+    monkeypatch.setattr(TalosCalls, "get", named)
+    with pytest.raises(InputError, match="tells no name of its cluster that could be used"):
+        omni.clusters.plan_import(talos, foreign.nodes)
+
+
+def test_a_hostname_does_not_lead_elsewhere_in_a_backup(
+    omni: Omni, foreign: ForeignCluster, talos: TalosClient, tmp_path: Path
+) -> None:
+    plan = omni.clusters.plan_import(talos, foreign.nodes)
+    plan = dataclasses.replace(plan, nodes=(dataclasses.replace(plan.nodes[0], hostname="../../x"), plan.nodes[1]))
+    omni.clusters.run_import(talos, plan, backup=tmp_path / "b.zip")
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert archive.namelist()[0] == ".._.._x-192.0.251.1.yaml"
+
+
 def test_workers_alone_are_no_cluster(
     omni: Omni, foreign: ForeignCluster, talos: TalosClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,8 +182,9 @@ class ClusterImport:
         with during(f'failed to get cluster info from node "{node.address}"'):
             info = self._get(node.address, "Infos.cluster.talos.dev", "current", "cluster")
         name = str(info.spec.get("clusterName", ""))
-        if not name:
-            raise InputError(f'node "{node.address}" does not tell the name of its cluster')
+        # It becomes part of a file's name, too.
+        if not name.isprintable() or not name or "/" in name or name.startswith("."):
+            raise InputError(f'node "{node.address}" tells no name of its cluster that could be used: {name!r}')
         return name
 
     def _check_free(self, cluster: str) -> None:
@@ -406,7 +407,8 @@ def _archive(plan: ImportPlan) -> bytes:
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         for node in plan.nodes:
-            archive.writestr(f"{node.hostname}-{node.address}.yaml", node.config)
+            # Nobody's hostname shall decide where a file goes when the archive is unpacked.
+            archive.writestr(f"{node.hostname}-{node.address}.yaml".replace("/", "_"), node.config)
     return whole.getvalue()
 
 

@@ -119,7 +119,10 @@ def _failures(cluster: str) -> Generator[None]:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    from omniherd.cli.output.terminal import harmless
+
+    # Nodes have their word in it: names, and what their health check says.
+    sys.stderr.write(f"{harmless(line)}\n")
     sys.stderr.flush()
 
 
