@@ -16,6 +16,7 @@ from omniherd._core.cluster_import import (
     schematic_problem,
 )
 from omniherd._core.nodes import node_names
+from omniherd._core.shapes import is_mapping
 from omniherd._core.status import during
 from omniherd.errors import FailedPrecondition, InputError, NotFound, OmniError, WaitTimeout
 from omniherd.services import ImportNode, ImportPlan
@@ -146,13 +147,13 @@ class AsyncClusterImport:
         images: dict[str, str] = {}
         for part, type_name, id_, what in _PARTS if control_plane else ():
             with during(f'failed to get {what} from node "{node}"'):
-                images[part] = (await self._get(node, type_name, id_, "controlplane")).spec.get("image", "")
+                images[part] = str((await self._get(node, type_name, id_, "controlplane")).spec.get("image", ""))
         with during(f'failed to get talos version from node "{node}"'):
             [reply] = await self._of(node).version(timeout=self._left())
             version = reply.result().version.tag
         with during(f'failed to get kubelet config from node "{node}"'):
             kubelet = await self._get(node, "KubeletConfigs.kubernetes.talos.dev", "kubelet", "k8s")
-        images["kubelet"] = kubelet.spec.get("image", "")
+        images["kubelet"] = str(kubelet.spec.get("image", ""))
         with during(f'failed to get machine config from node "{node}"'):
             config = load((await self._get(node, "MachineConfigs.config.talos.dev", "v1alpha1", "config")).yaml_spec)
         with during(f'failed to get hostname from node "{node}"'):
@@ -387,8 +388,8 @@ def _creating(resource: Resource[Any]) -> str:
 def _schematic(extensions: list[Resource[Any]]) -> tuple[str, str]:
     """Return the id and text of the schematic that Talos was installed from, as far as it says."""
     for extension in extensions:
-        metadata: dict[str, Any] = extension.spec.get("metadata") or {}
-        if metadata.get("name") == _SCHEMATIC:
+        metadata = extension.spec.get("metadata")
+        if is_mapping(metadata) and metadata.get("name") == _SCHEMATIC:
             return str(metadata.get("version") or ""), str(metadata.get("extraInfo") or "")
     return "", ""
 
