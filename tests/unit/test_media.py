@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import stat
 import threading
 from typing import TYPE_CHECKING
@@ -10,9 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 from image_factory import IMAGE, Factory, image_factory
 
-from omniherd._core.media import check_version, image_url, local_name, matching_extensions, matching_media, pxe_url
+from omniherd._core.media import (
+    check_platform,
+    check_version,
+    image_url,
+    local_name,
+    matching_extensions,
+    matching_media,
+    pxe_url,
+)
 from omniherd.errors import AlreadyExists, InputError, NotFound, OmniError, Unavailable
-from omniherd.resources import InstallationMedia, JoinToken
+from omniherd.resources import CloudPlatformConfig, InstallationMedia, JoinToken
 from omniherd.services import MediaFile, MediaRecipe, Schematic
 
 if TYPE_CHECKING:
@@ -122,6 +131,22 @@ def omni(emulator: Emulator) -> Iterator[Omni]:
         before = emulator.snapshot()
         yield client
         emulator.restore(before)
+
+
+@pytest.mark.parametrize(
+    ("image", "fault"),
+    [
+        (("amd64", "1.12.0", False), None),
+        (("arm64", "1.12.0", False), 'does not support architecture "arm64"'),
+        (("amd64", "1.12.0", True), "does not support secure boot"),
+        (("amd64", "1.11.9", False), r"requires Talos version >= 1\.12\.0 \(got 1\.11\.9\)"),
+    ],
+)
+def test_what_a_cloud_takes(image: tuple[str, str, bool], fault: str | None) -> None:
+    cloud = CloudPlatformConfig("lab", spec={"architectures": ["AMD64"], "min_version": "1.12.0"})
+    architecture, version, secure = image
+    with pytest.raises(InputError, match=f'^cloud platform "lab" {fault}$') if fault else contextlib.nullcontext():
+        check_platform(cloud, architecture, version, secure_boot=secure)
 
 
 def test_a_preset_and_its_recipe(omni: Omni) -> None:
