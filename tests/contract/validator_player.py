@@ -197,9 +197,7 @@ class Player:
             deadline = time.monotonic() + PATIENCE
             while True:
                 code, _, _ = self.caller.call(STATE + "Destroy", request)
-                if code in {"OK", "NOT_FOUND", "INVALID_ARGUMENT"} or time.monotonic() > deadline:
-                    break
-                if code == "PERMISSION_DENIED":
+                if code != "FAILED_PRECONDITION" or time.monotonic() > deadline:
                     break
                 time.sleep(0.1)
             if code not in {"OK", "NOT_FOUND"} and self.stored(one) is not None:

@@ -128,3 +128,30 @@ SCENARIOS["refusals-before-others"] = [
         for verb in ("get", "list", "watch", "update")
     ),
 ]
+
+SCENARIOS["policy-later-groups"] = [
+    *prepared(),
+    policy(
+        cluster_groups={"a": {"clusters": [{"name": T + "a"}]}, "all": {"clusters": [{"match": "*"}]}},
+        rules=[{"users": [account("None")], "clusters": ["group/a", "group/all"], "role": "Reader"}],
+    ),
+    *reads("None", T + "a"),
+]
+
+NAMED = [(verb, T + "z") for verb in ("create", "get", "update", "destroy", "teardown", "watch")]
+KINDS = [("list", ""), ("watchkind", "")]
+
+SCENARIOS["namespaces"] = [
+    *(
+        step(verb, "MachineLabels", id_, namespace=namespace, as_=role)
+        for namespace in ("external", "metrics", "virtual")
+        for role in ("Admin", "None")
+        for verb, id_ in NAMED + KINDS
+    ),
+    *(
+        step(verb, type_name, "current" if id_ else "", namespace=namespace)
+        for namespace in ("default", "external", "metrics", "virtual")
+        for type_name in ("CurrentUsers", "AdvertisedEndpoints", "EtcdBackupStatuses")
+        for verb, id_ in NAMED[1:] + KINDS
+    ),
+]

@@ -81,3 +81,12 @@ SCENARIOS["access-policies"] = [
     update("AccessPolicies", "access-policy", spec={"rules": [{"role": "Nope"}]}, phase="tearingDown"),
     destroy("AccessPolicies", "access-policy"),
 ]
+
+BROKEN = {"match": "[a"}
+EVERYBODY = [tested("t", "u", "c", role="None")]
+
+SCENARIOS["policy-faults"] = [
+    policy(**users(BROKEN), rules=[{**RULE, "users": ["group/g"]}], tests=EVERYBODY),
+    policy(**clusters(BROKEN), rules=[{**RULE, "users": ["u"], "clusters": ["group/g"]}], tests=EVERYBODY),
+    policy(**users({"label_selectors": ["a ="]}), rules=[{**RULE, "users": ["group/g"]}], tests=EVERYBODY),
+]

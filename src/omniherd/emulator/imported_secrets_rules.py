@@ -23,6 +23,7 @@ _SECTIONS = {"cluster": "Cluster", "secrets": "Secrets", "trustdinfo": "TrustdIn
 _AUTHORITIES = ("etcd", "k8s", "k8saggregator", "os")
 _ACCOUNT = "k8sserviceaccount"
 _KEYS = "secrets.secretboxencryptionsecret, secrets.aescbcencryptionsecret"
+_SHOWN = 10  # bytes of a misplaced value
 _NO_PEM = "failed to parse PEM block"
 _PEM = re.compile(rb"-----BEGIN [^-]+-----\r?\n.*?-----END [^-]+-----", re.DOTALL)
 
@@ -80,7 +81,9 @@ def _bundle(text: str) -> Mapping[str, Any]:
 
 
 def _misplaced(value: Any, kind: str) -> ValueError:
-    what = "!!seq" if is_list(value) else f"!!str `{value}`"
+    text = str(value)
+    shown = text if len(text.encode()) <= _SHOWN else text.encode()[: _SHOWN - 3].decode(errors="replace") + "..."
+    what = "!!seq" if is_list(value) else f"!!str `{shown}`"
     return ValueError(f"yaml: construct errors:\n  line 1: cannot construct {what} into secrets.{kind}")
 
 

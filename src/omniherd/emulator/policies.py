@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omniherd.emulator.access import SERVER_ROLES, rank
 from omniherd.emulator.globs import BadPattern, glob_matches
 from omniherd.emulator.gotext import quote, quote_all
+from omniherd.emulator.records import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ POLICY_ID = "access-policy"
 MASTERS = "system:masters"
 """The group of Kubernetes whose members may do everything; Operators are in it."""
 _IDENTITY = "Identities.omni.sidero.dev"
+_CLUSTER = "Clusters.omni.sidero.dev"
 _GROUP = "group/"
 _PATTERN = "syntax error in pattern"
 
@@ -82,33 +84,38 @@ def _user_matches(policy: Any, entry: str, user: str, labels: Mapping[str, str])
     if name == entry or name not in policy.user_groups:
         return False
     return any(
-        _one_matches(one, user) or (bool(one.label_selectors) and _selected(one.label_selectors, labels))
+        _one_matches(one, user, _IDENTITY) or (bool(one.label_selectors) and _selected(one.label_selectors, labels))
         for one in policy.user_groups[name].users
     )
 
 
 def _cluster_matches(policy: Any, entries: Iterable[str], cluster: str) -> tuple[bool, bool]:
+    """Return whether a rule holds for a cluster, and whether for all: groups after the first that fits still count."""
+    found = everywhere = False
     for entry in entries:
         if entry == cluster:
-            return True, False
+            return True, everywhere
         name = entry.removeprefix(_GROUP)
         if name == entry or name not in policy.cluster_groups:
             continue
         for one in policy.cluster_groups[name].clusters:
             if one.match == "*":
-                return True, True
-            if _one_matches(one, cluster):
-                return True, False
-    return False, False
+                found = everywhere = True
+                break
+            if _one_matches(one, cluster, _CLUSTER):
+                found = True
+                break
+    return found, everywhere
 
 
-def _one_matches(one: Any, id_: str) -> bool:
+def _one_matches(one: Any, id_: str, type_name: str) -> bool:
     if one.name and one.name == id_:
         return True
     try:
         return bool(one.match) and glob_matches(one.match, id_)
     except BadPattern:
-        raise PolicyFault(_PATTERN) from None
+        named = describe(type_name, "default", id_)
+        raise PolicyFault(f"invalid match pattern {quote(one.match)} for {named}") from None
 
 
 def _selected(selectors: Iterable[str], labels: Mapping[str, str]) -> bool:

@@ -34,6 +34,11 @@ __all__ = ["StateService", "answer_watch"]
 
 _NIL = "runtime error: invalid memory address or nil pointer dereference"
 _PREFIX = "/cosi.resource.State/"
+_SECONDARY = "metrics"
+"""The namespace that a server keeps in another database, which has its own words for what is missing."""
+_CACHED = frozenset(
+    name + ".omni.sidero.dev" for name in ("EtcdBackupStatuses", "IdentityLastActives", "PublicKeyLastActives")
+)
 _CLUSTER = "omni.sidero.dev/cluster"
 _EQUAL = 1
 _INT64 = 1 << 63
@@ -89,13 +94,13 @@ class StateService:
         """Answer State.Get."""
         principal = call.principal
         namespace, type_name, id_ = request.namespace, request.type, request.id
-        self._virtual.precheck(principal, "get", namespace, type_name, id_)
+        self._virtual.precheck(principal, "get", Stored(namespace, type_name, id_))
         bound = self._store.find(namespace, type_name, id_) or Stored(namespace, type_name, id_)
         acts = acting(self._policies, principal, cluster_of(bound))
         seen = self._may_read(acts, "get", namespace, type_name)
         if type_name == "ClusterPermissions.omni.sidero.dev":
             principal = acting(self._policies, principal, id_)
-        if self._virtual.has(type_name):
+        if self._virtual.has(namespace):
             found = self._virtual.get(principal, namespace, type_name, id_)
         else:
             found = visible(seen, self._stored(namespace, type_name, id_))
@@ -105,7 +110,7 @@ class StateService:
         try:
             return self._store.get(namespace, type_name, id_)
         except StateError as error:
-            if type_name == "EtcdBackupOverallStatuses.omni.sidero.dev":
+            if namespace == _SECONDARY and type_name not in _CACHED:
                 raise StateError(error.code, f"failed to get: {error.message}") from None
             raise
 
@@ -113,7 +118,7 @@ class StateService:
         """Answer State.List."""
         principal = call.principal
         seen = self._may_read_kind(principal, "list", request)
-        if self._virtual.has(request.type):
+        if self._virtual.has(request.namespace):
             found = self._virtual.list(principal, request.namespace, request.type, *has_queries(request.options))
         else:
             match = both(compile_queries(request.options), seen)
@@ -131,8 +136,9 @@ class StateService:
             seen = self._may_read(acts, "watch", request.namespace, request.type)
         else:
             seen = self._may_read_kind(principal, "watch", request)
-        if self._virtual.has(request.type) and not self._virtual.follows(request.type, kind=not single):
-            self._virtual.refuse_watch(request.type, request.id, kind=not single)
+        namespace, type_name = request.namespace, request.type
+        if self._virtual.has(namespace) and not self._virtual.follows(namespace, type_name, kind=not single):
+            self._virtual.refuse_watch(namespace, type_name, request.id, kind=not single)
         await answer_watch(self._store, call, request, send, seen)
 
     def _may_read_kind(self, principal: Principal, verb: str, request: Any) -> Match | None:
@@ -168,8 +174,7 @@ class StateService:
         principal = call.principal
         resource = self._decode(request.resource)
         self._judge(principal, "create", None, resource)
-        if resource.namespace == "virtual":
-            raise StateError("UNIMPLEMENTED", "create is not supported")
+        self._virtual.refuse_creation(resource.namespace)
         if among_providers(resource.namespace):
             resource = self._providers.create(principal, resource)
             self._judge_among_providers("create", None, resource)
@@ -246,7 +251,7 @@ class StateService:
 
     def _to_change(self, principal: Principal, verb: str, named: Stored) -> Stored | None:
         """Return what a call is about to change; None when it is not there."""
-        self._virtual.precheck(principal, verb, named.namespace, named.type, named.id)
+        self._virtual.precheck(principal, verb, named)
         current = self._store.find(named.namespace, named.type, named.id)
         if among_providers(named.namespace):
             seen = self._providers.read(principal, "get", named.namespace, named.type)
@@ -262,6 +267,8 @@ class StateService:
         texts.extend(self._validators.judge(verb, current, resource))
         if texts:
             raise refuse(texts, "INVALID_ARGUMENT" if denial is None else "PERMISSION_DENIED")
+        if verb != "create" and current is None and resource.namespace == _SECONDARY:
+            raise StateError("NOT_FOUND", f"failed to get: resource {resource} doesn't exist")
 
     def _judge_among_providers(self, verb: str, current: Stored | None, resource: Stored) -> None:
         texts = self._validators.judge_among_providers(verb, current, resource)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from omniherd.emulator.access import denied, insufficient, rank, refuse
 from omniherd.emulator.catalog import load_catalog
 from omniherd.emulator.forms import TYPES, encode, spec_class
-from omniherd.emulator.records import UNDEFINED, StateError, Stored, missing
+from omniherd.emulator.records import UNDEFINED, StateError, Stored, describe, missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ _NIL = "runtime error: invalid memory address or nil pointer dereference"
 _SUFFIX = ".omni.sidero.dev"
 _USAGES = "KubernetesUsages" + _SUFFIX
 _BACKUPS = "EtcdBackups" + _SUFFIX
+_UNSUPPORTED = "unsupported resource type"
 _FIXED = ("CloudPlatformConfigs", "MetalPlatformConfigs", "SBCConfigs")
 
 _READER_PERMISSIONS = (
@@ -63,9 +64,16 @@ class Virtual:
         self._types = {row.type for row in TYPES.values() if row.namespace == "virtual" and row.since is None}
         self._types.add(_BACKUPS)
 
-    def has(self, type_name: str) -> bool:
-        """Whether a type is computed."""
-        return type_name in self._types
+    @staticmethod
+    def has(namespace: str) -> bool:
+        """Whether what is in a namespace is computed."""
+        return namespace in {"external", "virtual"}
+
+    def _not_here(self, namespace: str, type_name: str) -> bool:
+        """Whether a namespace has no resources of a type, and says so."""
+        if namespace == "external":
+            return type_name != _BACKUPS
+        return namespace == "virtual" and (type_name == _BACKUPS or type_name not in self._types)
 
     def get(self, principal: Principal, namespace: str, type_name: str, id_: str) -> Stored:
         """Return one resource.
@@ -111,17 +119,20 @@ class Virtual:
         Raises:
             StateError: The type cannot be listed, or not by a query.
         """
-        if type_name == _BACKUPS and not by_labels:
+        if namespace == "external" and type_name != _BACKUPS:
+            named = describe(type_name, namespace, "", UNDEFINED)
+            raise StateError("UNKNOWN", f'{_UNSUPPORTED}: unsupported resource kind for list "{named}"')
+        if namespace == "external" and not by_labels:
             raise StateError("UNKNOWN", "failed to validate: cluster ID must be specified in query")
-        if type_name == _BACKUPS:
+        if namespace == "external":
             return []
-        ops = TYPES[type_name].ops
-        if ops is not None and "list" not in ops:
-            raise StateError("UNIMPLEMENTED", f'unsupported resource type for list "{type_name}"')
         if by_labels:
             raise StateError("UNIMPLEMENTED", "label queries are not supported")
         if by_id:
             raise StateError("UNIMPLEMENTED", "id query is not supported")
+        ops = () if self._not_here(namespace, type_name) else TYPES[type_name].ops
+        if ops is not None and "list" not in ops:
+            raise StateError("UNIMPLEMENTED", f'{_UNSUPPORTED} for list "{type_name}"')
         name = type_name.removesuffix(_SUFFIX)
         if name == "CurrentUsers":
             return [self._current_user(principal)]
@@ -133,14 +144,15 @@ class Virtual:
         return [self.get(principal, namespace, type_name, id_) for id_ in load_catalog().get(type_name, ())]
 
     @staticmethod
-    def follows(type_name: str, *, kind: bool) -> bool:
+    def follows(namespace: str, type_name: str, *, kind: bool) -> bool:
         """Whether a type can be watched after all; nothing ever changes there."""
-        return kind and type_name == _BACKUPS
+        return kind and namespace == "external" and type_name == _BACKUPS
 
-    def refuse_watch(self, type_name: str, id_: str, *, kind: bool) -> None:
+    def refuse_watch(self, namespace: str, type_name: str, id_: str, *, kind: bool) -> None:
         """Refuse a watch of a type; none of them can be watched.
 
         Args:
+            namespace: The namespace.
             type_name: The full type name.
             id_: The id asked for.
             kind: Whether the whole kind was asked for.
@@ -148,28 +160,47 @@ class Virtual:
         Raises:
             StateError: Always.
         """
+        if namespace == "external":
+            named = describe(type_name, namespace, "", UNDEFINED)
+            what = f'unsupported resource kind for watch "{named}"' if kind else "watch is not supported"
+            raise StateError("UNKNOWN", f"{_UNSUPPORTED}: {what}")
         if type_name == _USAGES and not kind:
             raise self._no_cluster(id_, "UNKNOWN")
-        if type_name == _BACKUPS and not kind:
-            raise StateError("UNKNOWN", "unsupported resource type: watch is not supported")
-        what = "watch kind" if kind else "watch"
-        raise StateError("UNIMPLEMENTED", f'unsupported resource type for {what} "{type_name}"')
+        raise StateError("UNIMPLEMENTED", f'{_UNSUPPORTED} for {"watch kind" if kind else "watch"} "{type_name}"')
 
-    def precheck(self, principal: Principal, verb: str, namespace: str, type_name: str, id_: str) -> None:
+    @staticmethod
+    def refuse_creation(namespace: str) -> None:
+        """Refuse a creation where nothing can be created.
+
+        Args:
+            namespace: The namespace.
+
+        Raises:
+            StateError: Nothing can be created there.
+        """
+        if namespace == "virtual":
+            raise StateError("UNIMPLEMENTED", "create is not supported")
+        if namespace == "external":
+            raise StateError("UNKNOWN", f"{_UNSUPPORTED}: create is not supported")
+
+    def precheck(self, principal: Principal, verb: str, named: Stored) -> None:
         """Judge what the server judges before it looks at the caller's role, on reads and changes of one resource.
 
         Args:
             principal: Who asks.
             verb: `get`, `update` or `destroy`.
-            namespace: The namespace.
-            type_name: The full type name.
-            id_: The id.
+            named: What is asked for.
 
         Raises:
             StateError: The call ends here.
         """
-        if namespace == "virtual" and type_name not in self._types:
-            raise StateError("UNIMPLEMENTED", f'unsupported resource type for get "{type_name}"')
+        type_name, id_ = named.type, named.id
+        if not self.has(named.namespace):
+            return
+        if self._not_here(named.namespace, type_name):
+            if named.namespace == "external":
+                raise StateError("UNKNOWN", f'{_UNSUPPORTED}: {_UNSUPPORTED} for get "{named}"')
+            raise StateError("UNIMPLEMENTED", f'{_UNSUPPORTED} for get "{type_name}"')
         if type_name == "AdvertisedEndpoints" + _SUFFIX and id_ != "current":
             raise StateError("UNKNOWN", f'invalid endpoints id "{id_}"')
         if type_name == "Supports" + _SUFFIX:
