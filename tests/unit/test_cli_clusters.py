@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,11 +20,14 @@ from omniherd.resources import (
     MachineSetStatus,
     TalosUpgradeStatus,
 )
+from omniherd.services import ManifestSync
 from omniherd.template import ClusterState, plan_delete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from inner_shell import InnerShell
 
     from omniherd.emulator import Emulator
 
@@ -159,6 +163,36 @@ def test_a_quiet_status_notices_health(monkeypatch: pytest.MonkeyPatch, capsys: 
         clusters.status.invoke(context)
     assert states == []
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "end"), [("--dry-run", "dry run, change skipped"), ("--dry-run=false", "applied successfully")]
+)
+def test_manifests_are_told_one_by_one(inner: InnerShell, monkeypatch: pytest.MonkeyPatch, flag: str, end: str) -> None:
+    from omniherd._sync.management import Management
+
+    steps = [
+        ManifestSync("manifest", "v1/ConfigMap/a", b"", "+a", skipped=False),
+        ManifestSync("manifest", "v1/ConfigMap/b", b"", "", skipped=True),
+        ManifestSync("manifest", "v1/ConfigMap/c", b"", "", skipped=False),
+        ManifestSync("rollout", "apps/v1/Deployment/d", b"", "", skipped=False),
+    ]
+    asked = []
+
+    def sync(_self: Management, cluster: str, *, dry_run: bool) -> contextlib.AbstractContextManager[Any]:
+        asked.append((cluster, dry_run))
+        return contextlib.nullcontext(steps)
+
+    monkeypatch.setattr(Management, "sync_manifests", sync)
+    assert inner("cluster", "kubernetes", "manifest-sync", "lab", flag) == (
+        0,
+        f" > processing manifest v1/ConfigMap/a\n+a\n < {end}\n"
+        " > processing manifest v1/ConfigMap/b\n < no changes\n"
+        f" > processing manifest v1/ConfigMap/c\n < {end}\n"
+        " > waiting for apps/v1/Deployment/d\n",
+        "",
+    )
+    assert asked == [("lab", flag == "--dry-run")]
 
 
 def test_locks_are_refused_when_reading_only(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from recorded_server import steps
 
-from omniherd.errors import FailedPrecondition, InputError, Unimplemented
+from omniherd.errors import FailedPrecondition, InputError, Unavailable, Unimplemented
 from omniherd.wire import management as wire
 
 MACHINE = "10011802-c798-4da7-a410-f09abb48c8d8"
@@ -186,3 +186,44 @@ def test_an_account_needs_a_role(omni):
 def test_services_tell_whose_they_are(omni):
     assert repr(omni.management).startswith("<Management of <Omni http://")
     assert repr(omni.machines).startswith("<Machines of <Omni http://")
+
+
+READS = [
+    lambda m: m.omniconfig(),
+    lambda m: m.kubeconfig("lab"),
+    lambda m: m.talosconfig("lab"),
+    lambda m: m.kubernetes_upgrade_pre_checks("lab", "1.36.0"),
+    lambda m: m.validate_config("machine: {}"),
+    lambda m: m.validate_json_schema("a: 1", "{}"),
+    lambda m: m.list_users(),
+    lambda m: m.list_service_accounts(),
+    lambda m: m.machine_join_config(),
+    lambda m: m.boot_asset_url("ab", "1.13.5", kind="iso"),
+]
+WRITES = [
+    lambda m: m.create_user("a@example.com", "Reader"),
+    lambda m: m.update_user("a@example.com", "Reader"),
+    lambda m: m.destroy_user("a@example.com"),
+    lambda m: m.destroy_service_account("ci"),
+    lambda m: m.create_join_token("a"),
+    lambda m: m.create_schematic(talos_version="1.13.5"),
+    lambda m: m.power_off(MACHINE),
+    lambda m: m.maintenance_upgrade(MACHINE, "1.13.5"),
+    lambda m: m.reset_node_unique_token(MACHINE),
+]
+
+
+@pytest.mark.parametrize(("calls", "safe"), [(READS, True), (WRITES, False)], ids=["reads", "writes"])
+def test_only_reads_are_repeated(omni, monkeypatch, calls, safe):
+    told = []
+
+    def unary(path, request, *, safe=False, **options):
+        told.append((path.rpartition("/")[2], safe))
+        raise Unavailable("away")
+
+    monkeypatch.setattr(omni.channel, "unary", unary)
+    for call in calls:
+        with pytest.raises(Unavailable):
+            call(omni.management)
+    assert len(told) == len(calls)
+    assert {name: is_safe for name, is_safe in told if is_safe is not safe} == {}

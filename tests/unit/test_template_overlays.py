@@ -18,7 +18,7 @@ kind: Cluster
 name: ${cluster}
 kubernetes: {version: v1.34.3}
 talos: {version: "${talos}"}
-labels: {site: "${site}", literal: "$${site}"}
+labels: {site: "${site}", literal: "$${site} ${cluster}"}
 patches:
   - file: patches/common.yaml
   - name: time
@@ -88,7 +88,7 @@ def test_an_overlay_is_a_template() -> None:
     cluster, plane, workers, gpu = paris.documents
     assert isinstance(cluster, template.Cluster)
     assert (cluster.name, cluster.talos.version) == ("paris", "v1.12.7")
-    assert cluster.labels == {"site": "FR", "literal": "${site}"}
+    assert cluster.labels == {"site": "FR", "literal": "${site} paris"}
     assert cluster.features.enable_workload_proxy
     assert [one.title for one in cluster.patches] == ["patches/common.yaml", "time", "text", "more"]
     assert cluster.patches[1].inline == {"machine": {"time": {"servers": ["a.example.com", "b.example.com"]}}}
