@@ -7,7 +7,7 @@ import pytest
 import omniherd
 from omniherd import AsyncOmni, Omni
 from omniherd._core.sorting import sorted_resources
-from omniherd.errors import DeleteTimeout, InputError, NotFound, OmniError, VersionConflict
+from omniherd.errors import DeadlineExceeded, DeleteTimeout, InputError, NotFound, OmniError, VersionConflict
 from omniherd.resource import resource_class
 from omniherd.resources import Cluster, MachineClass
 
@@ -70,6 +70,20 @@ def test_a_delete_that_times_out_names_the_holders(omni):
     assert caught.value.details["finalizers"] == ["backup"]
     omni.edit(MachineClass, "held", lambda one: one.finalizers.clear())
     omni.wait_gone(MachineClass, "held", timeout=5)
+
+
+def test_a_deadline_of_the_servers_is_not_the_end_of_the_deletes_time(omni, monkeypatch):
+    def states(*_arguments):
+        raise DeadlineExceeded("the server's own")
+        yield
+
+    omni.create(MachineClass("slow", finalizers=["backup"], spec={"match_labels": ["a = b"]}))
+    with monkeypatch.context() as patched:
+        patched.setattr(type(omni), "_states", states)
+        with pytest.raises(DeadlineExceeded, match="the server's own"):
+            omni.delete(MachineClass, "slow", timeout=60)
+    omni.edit(MachineClass, "slow", lambda one: one.finalizers.clear())
+    omni.wait_gone(MachineClass, "slow", timeout=30)
 
 
 def test_an_apply_that_somebody_overtakes_begins_again(omni, monkeypatch):

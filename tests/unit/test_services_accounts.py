@@ -11,7 +11,7 @@ from omniherd.credentials import ServiceAccount
 from omniherd.errors import AlreadyExists, NotFound, PermissionDenied, UnknownError
 from omniherd.resources import DefaultJoinToken, InfraProvider, JoinToken
 from omniherd.services import moment
-from omniherd.signing import PGPKey
+from omniherd.signing import PGPKey, PublicKey
 
 
 def test_a_service_account_is_ready_to_use(omni, emulator):
@@ -19,6 +19,8 @@ def test_a_service_account_is_ready_to_use(omni, emulator):
     again = ServiceAccount.decode(account.encode())
     assert (again.name, again.key.fingerprint) == ("svc-ready", account.key.fingerprint)
     assert account.key.email == "svc-ready@serviceaccount.omni.sidero.dev"
+    for one in emulator.store.list("default", "PublicKeys.omni.sidero.dev"):
+        assert PublicKey.from_bytes(one.decode().public_key).fingerprint == one.id
     with Omni.connect(emulator.endpoint, service_account_key=account.encode()) as other:
         assert other.list("clusters")
         with pytest.raises(PermissionDenied):
