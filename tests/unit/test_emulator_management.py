@@ -227,3 +227,24 @@ def test_a_policy_opens_the_calls_about_one_cluster(emulator, omni):
     finally:
         omni.delete(AccessPolicy, "access-policy")
         emulator.power_on(machines["ams-cp-1"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ("", "EOF"),
+        ("-x", "invalid character 'x' in numeric literal"),
+        ("é", "invalid character 'Ã' looking for beginning of value"),
+        ("1.12.7", "invalid character after top-level value"),
+    ],
+)
+def test_schemas_that_are_no_json(emulator, schema, text):
+    with pytest.raises(UnknownError) as refused:
+        raw(emulator, "ValidateJSONSchema", management.ValidateJsonSchemaRequest(data="1", schema=schema))
+    assert str(refused.value) == text
+
+
+def test_a_role_is_looked_at_before_the_user(emulator):
+    with pytest.raises(UnknownError) as refused:
+        raw(emulator, "UpdateUser", management.UpdateUserRequest(email="nobody@example.com", role='"'))
+    assert str(refused.value) == 'unknown role to parse: "\\""'

@@ -1,11 +1,17 @@
 """Rules of the emulator that need a state which no call brings about on a server without machines."""
 
+import json
+import time
+from base64 import b64decode
+
+import grpc
 import pytest
 
 from omniherd import Omni
 from omniherd.emulator import Emulator
 from omniherd.errors import InputError, InvalidArgument, PermissionDenied, Unauthenticated, Unimplemented
 from omniherd.resources import Cluster, ConfigPatchRequest, MachineInstallDiskConfig, MachineSet, RotateTalosCA
+from omniherd.signing import PGPKey, sign_headers
 
 SUFFIX = ".omni.sidero.dev"
 
@@ -129,3 +135,17 @@ def test_a_patch_of_a_provider_needs_no_packed_data(emulator, omni):
     key = omni.management.create_infra_provider("metal").encode()
     with Omni.connect(emulator.endpoint, service_account_key=key) as provider:
         assert provider.create(ConfigPatchRequest("p", spec={"data": "machine: {}\n"})).spec.data
+
+
+@pytest.mark.parametrize(
+    "method", ["management.ManagementService/MachinePowerOff", "auth.AuthService/RegisterPublicKey"]
+)
+def test_a_wrong_signature_is_told_before_what_is_wrong_with_the_request(emulator, method):
+    key = PGPKey.from_armored(json.loads(b64decode(emulator.service_account_key))["pgp_key"])
+    # What was signed is not what is sent.
+    metadata = sign_headers(key, f"/{method}", [("runtime", "Omni")], int(time.time()))
+    with grpc.insecure_channel(emulator.endpoint.removeprefix("http://")) as channel:
+        call = channel.unary_unary(f"/{method}", request_serializer=bytes, response_deserializer=bytes)
+        with pytest.raises(grpc.RpcError) as refused:
+            call(b"", metadata=metadata, timeout=5)
+    assert (refused.value.code().name, refused.value.details()) == ("UNAUTHENTICATED", "invalid signature")

@@ -141,9 +141,15 @@ def test_the_page_says_what_is_confirmed(context):
 def test_pages_of_keys_that_nobody_can_confirm(admin, emulator):
     status, text = fetch(f"{emulator.web_endpoint}/authenticate?flow=cli&public-key-id=nope")
     assert (status, "Unknown key" in text) == (404, True)
-    ghost = admin.auth.register_public_key(
-        PGPKey.generate("", "", "svc-ghost@example.com", 3600), "svc-ghost@example.com"
-    )
+    key = PGPKey.generate("", "", "svc-ghost@example.com", 3600)
+    # Nobody is told that there is no such user, but the key is not kept.
+    unknown = admin.auth.register_public_key(key, "svc-ghost@example.com")
+    status, text = fetch(unknown.login_url)
+    assert (status, "Unknown key" in text) == (404, True)
+    admin.management.create_user("svc-ghost@example.com", "Reader")
+    ghost = admin.auth.register_public_key(key, "svc-ghost@example.com")
+    with pytest.raises(PermissionDenied, match="is owned by"):
+        admin.management.destroy_user("svc-ghost@example.com")
     status, text = fetch(ghost.login_url)
     assert (status, "There is no user svc-ghost@example.com" in text) == (403, True)
     status, text = fetch(ghost.login_url, {"public-key-id": ghost.public_key_id})

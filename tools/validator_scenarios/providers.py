@@ -119,6 +119,7 @@ SCENARIOS["infra-provider-order"] = [
     infra("update", OWN_TYPE, T + "f", namespace=OWN, labels=UNNAMED, as_=THIRD),
     infra("teardown", OWN_TYPE, T + "f", namespace=OWN, as_=THIRD),
     infra("destroy", OWN_TYPE, T + "f", namespace=OWN, as_=THIRD),
+    infra("watchkind", "Links", "", namespace=OWN, as_=THIRD),
     infra("create", "MachineLabels", T + "l", namespace=OWN, as_="Reader"),
     infra("create", "MachineLabels", T + "l", namespace=OWN, as_="Admin", labels=UNNAMED),
     infra("get", "MachineLabels", T + "l", namespace=OWN, as_=THIRD),

@@ -116,7 +116,7 @@ class Emulator:
 
         from omniherd.emulator.access import Rules, is_newer
         from omniherd.emulator.accounts import Accounts
-        from omniherd.emulator.auth import Keyring
+        from omniherd.emulator.auth import Keyring, signatures_first
         from omniherd.emulator.auth_service import AuthService
         from omniherd.emulator.catalog import add_catalog
         from omniherd.emulator.controllers import Controllers
@@ -213,7 +213,7 @@ class Emulator:
         methods = {**audit.watching(methods), **audit.methods()}
         of_nodes = OfNodes(self.store, self._machines, policies)
         methods.update(ResourceService(self.store, methods, validators, of_nodes).methods())
-        methods = behind_eula(methods, self.store, lambda: self.web_endpoint)
+        methods = behind_eula(signatures_first(methods), self.store, lambda: self.web_endpoint)
         if not resource_service:
             methods = refusing(methods)
         pair: tuple[bytes, bytes] | None = None

@@ -11,6 +11,7 @@ from omniherd.emulator.access import refuse
 from omniherd.emulator.access_table import ROLES
 from omniherd.emulator.auth import account_identity
 from omniherd.emulator.cluster_rules import go_duration
+from omniherd.emulator.gotext import quote
 from omniherd.emulator.identities import KEY_LAST_ACTIVE, last_active
 from omniherd.emulator.names import (
     IDENTITY,
@@ -131,7 +132,7 @@ class Accounts:
         identity = account_identity(request.name)
         found = self._identity(identity)
         if found is None or SERVICE_ACCOUNT_LABEL not in found.labels:
-            raise StateError("NOT_FOUND", f'service account "{request.name}" not found')
+            raise StateError("NOT_FOUND", f"service account {quote(request.name)} not found")
         if identity == call.principal.identity:
             raise StateError("INVALID_ARGUMENT", "destroying your own service account is not allowed")
         self._destroy(found)
@@ -168,10 +169,10 @@ class Accounts:
         """Answer UpdateUser."""
         if request.email == call.principal.identity:
             raise StateError("INVALID_ARGUMENT", "updating your own role is not allowed")
+        _check_role(request.role)
         found = self._identity(request.email)
         if found is None:
             raise missing("default", IDENTITY, request.email)
-        _check_role(request.role)
         self._store.put(USER, found.decode().user_id, {"role": request.role})
         return b""
 
@@ -179,7 +180,7 @@ class Accounts:
         """Answer DestroyUser."""
         found = self._identity(request.email)
         if found is None:
-            raise StateError("NOT_FOUND", f'user "{request.email}" not found')
+            raise StateError("NOT_FOUND", f"user {quote(request.email)} not found")
         if SERVICE_ACCOUNT_LABEL in found.labels:
             raise StateError(
                 "INVALID_ARGUMENT", f'identity "{request.email}": identity is a service account, not a user'
@@ -235,7 +236,7 @@ class Accounts:
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        raise StateError("UNKNOWN", f'unknown role to parse: "{role}"')
+        raise StateError("UNKNOWN", f"unknown role to parse: {quote(role)}")
 
 
 def read_public_key(data: str | bytes, now: float, longest: float) -> PublicKey:

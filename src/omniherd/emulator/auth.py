@@ -25,11 +25,13 @@ from omniherd.emulator.tokens import TokenSigner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
+    from omniherd.emulator.server import Incoming, Method
     from omniherd.emulator.store import Store
     from omniherd.signing import PGPKey, PublicKey
 
-__all__ = ["Keyring", "account_identity", "encode_service_account_key"]
+__all__ = ["Keyring", "account_identity", "encode_service_account_key", "signatures_first"]
 
 _PGP = 1
 _YEAR = timedelta(days=365)
@@ -51,6 +53,23 @@ def encode_service_account_key(name: str, key: PGPKey) -> str:
     """
     text = json.dumps({"name": name, "pgp_key": key.private_armored()}, separators=(",", ":"))
     return base64.b64encode(text.encode()).decode()
+
+
+def signatures_first(methods: dict[str, Method]) -> dict[str, Method]:
+    """Return methods that refuse a wrong signature before they look at the request; none at all is their business.
+
+    Args:
+        methods: What answers, by path.
+    """
+
+    def checked(method: Any) -> Method:
+        async def serve(call: Incoming, request: Any, *send: Any) -> Any:
+            call.check_signature()
+            return await method(call, request, *send)
+
+        return serve
+
+    return {path: checked(method) for path, method in methods.items()}
 
 
 class Keyring:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from omniherd._core.pool import message
-from omniherd.emulator.access_table import ROLES
+from omniherd.emulator.access import SERVER_ROLES
 from omniherd.emulator.accounts import read_public_key
+from omniherd.emulator.gotext import quote as go_quote
 from omniherd.emulator.names import IDENTITY, PUBLIC_KEY, USER_ID_LABEL
 from omniherd.emulator.records import StateError, missing
 from omniherd.emulator.store import WatchOptions
@@ -59,36 +60,51 @@ class AuthService:
 
     async def register(self, _call: Incoming, request: Any) -> Any:
         """Answer RegisterPublicKey; registering a key again is fine."""
-        if request.skip_user_role and request.role not in ROLES:
-            raise StateError("UNKNOWN", f'failed to parse role for public key: unknown role to parse: "{request.role}"')
         offered = request.public_key
-        identity = request.identity.email.lower()
-        role = request.role if request.skip_user_role else self._keyring.role_of(identity)
         if offered.webauthn_data:
             raise StateError("UNIMPLEMENTED", "unimplemented")
-        if offered.pgp_data:
+        key = None
+        if offered.HasField("plain_key"):
+            id_ = self._judge_plain(offered.plain_key)
+        elif offered.pgp_data:
             key = read_public_key(offered.pgp_data, self._now(), _LONGEST)
             id_ = key.fingerprint
-            if self._store.find("default", PUBLIC_KEY, id_) is None:
+        else:
+            raise StateError("INVALID_ARGUMENT", "no public key data provided")
+        identity = request.identity.email.lower()
+        # Whether there is somebody of that name is not told.
+        if self._store.find("default", IDENTITY, identity) is not None:
+            role = request.role if request.skip_user_role else self._keyring.role_of(identity)
+            if role not in SERVER_ROLES:
+                text = f"failed to parse role for public key: unknown role to parse: {go_quote(role)}"
+                raise StateError("UNKNOWN", text)
+            if key is None:
+                self._keep_plain(id_, offered.plain_key, identity, role)
+            elif self._store.find("default", PUBLIC_KEY, id_) is None:
                 self._keyring.add_key(key, identity, role, confirmed=False, owner=KEY_OWNER)
                 # The controller that owns it writes it once more.
                 self._store.modify("default", PUBLIC_KEY, id_)
-        elif offered.HasField("plain_key"):
-            id_ = self._register_plain(offered.plain_key, identity, role)
-        else:
-            raise StateError("INVALID_ARGUMENT", "no public key data provided")
         return message("auth.RegisterPublicKeyResponse")(
             public_key_id=id_,
             login_url=f"{self._endpoint()}/authenticate?flow=cli&public-key-id={quote(id_, safe='')}",
         )
 
-    def _register_plain(self, key: Any, identity: str, role: str) -> str:
-        begin, end, now = key.not_before.seconds, key.not_after.seconds, self._now()
-        if begin > end:
-            raise StateError("INVALID_ARGUMENT", "public key 'not_before' is after 'not_after'")
-        if end + _SKEW < now:
-            raise StateError("INVALID_ARGUMENT", "public key is expired")
+    def _judge_plain(self, key: Any) -> str:
+        """Return the id of a plain key that may be registered."""
         id_ = base64.urlsafe_b64encode(hashlib.sha256(_key_bits(key.key_pem)).digest()).decode()
+        begin, end, now = key.not_before.seconds, key.not_after.seconds, self._now()
+        faults = (
+            ("public key 'not_before' is after 'not_after'", begin >= end),
+            ("public key 'not_before' > now", now < begin - _SKEW),
+            ("public key is expired", now >= end + _SKEW),
+            ("public key expiration time exceeds max allowed lifetime", end - begin > _LONGEST),
+        )
+        for text, wrong in faults:
+            if wrong:
+                raise StateError("INVALID_ARGUMENT", text)
+        return id_
+
+    def _keep_plain(self, id_: str, key: Any, identity: str, role: str) -> None:
         spec: dict[str, Any] = {
             "public_key": key.key_pem.encode(),
             "identity": {"email": identity},
@@ -97,7 +113,6 @@ class AuthService:
             "expiration": key.not_after,
         }
         self._store.put(PUBLIC_KEY, id_, spec, owner=KEY_OWNER, labels=self._keyring.labels_of(identity))
-        return id_
 
     def _now(self) -> float:
         return self._store.clock() / 1e9
@@ -181,9 +196,9 @@ def _key_bits(pem: str) -> bytes:
         _, inner, length = _der_header(der, start)
         kind, bits, size = _der_header(der, inner + length)
     except (ValueError, IndexError):
-        raise StateError("INVALID_ARGUMENT", "failed to decode PEM block containing public key") from None
+        raise StateError("UNKNOWN", "failed to decode PEM block containing public key") from None
     if kind != _BIT_STRING or not size:
-        raise StateError("INVALID_ARGUMENT", "failed to decode PEM block containing public key")
+        raise StateError("UNKNOWN", "failed to decode PEM block containing public key")
     return der[bits + 1 : bits + size]
 
 

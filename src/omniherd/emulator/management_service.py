@@ -16,6 +16,7 @@ from omniherd.emulator.access import frame, insufficient, rank
 from omniherd.emulator.access_table import RPC_ACCESS
 from omniherd.emulator.catalog import SIDEROLINK_ADDRESS, join_arguments
 from omniherd.emulator.config_patches import judge_config_patch
+from omniherd.emulator.gotext import quote
 from omniherd.emulator.records import StateError
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class ManagementService:
 
     def _user_kubeconfig(self, call: Incoming, request: Any) -> str:
         if request.grant_type not in _GRANTS:
-            raise StateError("INVALID_ARGUMENT", f'invalid grant type "{request.grant_type}"')
+            raise StateError("INVALID_ARGUMENT", f"invalid grant type {quote(request.grant_type)}")
         cluster = _cluster(call)
         name = f"{self._account}-{cluster}"
         user = f"{name}-{call.principal.identity}"

@@ -24,6 +24,7 @@ _NAMESPACE = "infra-provider"
 _EPHEMERAL = "infra-provider-ephemeral"
 _PROVIDERS = "InfraProviders.omni.sidero.dev"
 _REQUESTS = "MachineRequests.omni.sidero.dev"
+_LINKS = "Links.omni.sidero.dev"
 _LABEL = "omni.sidero.dev/infra-provider-id"
 
 _TYPES = frozenset(name for name, row in ACCESS.items() if "provider_access" in row)
@@ -140,7 +141,7 @@ class ProviderRules:
         name = principal.identity.partition("@")[0]
         if self._store.find(_NAMESPACE, _PROVIDERS, name) is None:
             raise StateError("PERMISSION_DENIED", f'infra provider with name "{name}" is not registered in the system')
-        if namespace in {_NAMESPACE, _EPHEMERAL}:
+        if namespace in {_NAMESPACE, _EPHEMERAL} or type_name == _LINKS:
             return name
         allowed = (_NAMESPACE, _EPHEMERAL, f"{_NAMESPACE}:{name}")
         if namespace not in allowed:

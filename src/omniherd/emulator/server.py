@@ -126,6 +126,15 @@ class Incoming:
             self.verified_email()
         return self._principal
 
+    def check_signature(self) -> None:
+        """Refuse a call whose signature is wrong; one without a signature passes.
+
+        Raises:
+            StateError: `UNAUTHENTICATED`.
+        """
+        if self.header(SIGNATURE_HEADER) is not None:
+            self._principal = self.principal
+
     def admit(self) -> None:
         """Take a call without a signature as nobody's, for what everybody may see."""
         if self._principal is None and self.header(SIGNATURE_HEADER) is None:

@@ -88,6 +88,20 @@ class Fault:
     causes: list[Fault] = field(default_factory=list["Fault"])
 
 
+def _json_fault(text: str, error: json.JSONDecodeError) -> str:
+    """Return what Go says of text that is no JSON; it reads bytes, not characters."""
+    if not text.strip():
+        return "EOF"
+    if error.msg == "Extra data":
+        return "invalid character after top-level value"
+    rest = text[error.pos :].strip().encode().decode("latin-1")
+    if not rest:
+        return "unexpected EOF"
+    if rest[0] == "-" and len(rest) > 1:
+        return f"invalid character '{rest[1]}' in numeric literal"
+    return f"invalid character '{rest[0]}' looking for beginning of value"
+
+
 def parse_schema(text: str) -> Any:
     """Read a schema.
 
@@ -97,9 +111,7 @@ def parse_schema(text: str) -> Any:
     try:
         schema = json.loads(text)
     except json.JSONDecodeError as error:
-        rest = text[error.pos :].strip()
-        problem = f"invalid character '{rest[0]}' looking for beginning of value" if rest else "unexpected EOF"
-        raise StateError("UNKNOWN", problem) from None
+        raise StateError("UNKNOWN", _json_fault(text, error)) from None
     _check(schema, ())
     return schema
 
