@@ -8,7 +8,7 @@ from omniherd import Omni
 from omniherd.emulator import Emulator
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.json_schema import parse_schema, validate
-from omniherd.errors import InvalidArgument, PermissionDenied, UnknownError
+from omniherd.errors import InvalidArgument, NotFound, PermissionDenied, UnknownError
 from omniherd.resources import AccessPolicy
 from omniherd.wire import management
 
@@ -248,3 +248,9 @@ def test_a_role_is_looked_at_before_the_user(emulator):
     with pytest.raises(UnknownError) as refused:
         raw(emulator, "UpdateUser", management.UpdateUserRequest(email="nobody@example.com", role='"'))
     assert str(refused.value) == 'unknown role to parse: "\\""'
+
+
+def test_the_name_of_a_machine_without_logs_is_quoted(omni):
+    with pytest.raises(NotFound) as refused:
+        list(omni.management.machine_logs('a"b'))
+    assert 'failed to get log store for machine "a\\"b": log store not found: a"b' in str(refused.value)

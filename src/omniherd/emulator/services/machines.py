@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from omniherd._core.pool import message
+from omniherd.emulator.gotext import quote
 from omniherd.emulator.records import StateError
 from omniherd.emulator.services.guards import PREFIX, check_machine
 from omniherd.emulator.services.maintenance import Maintenance
@@ -58,7 +59,7 @@ class MachineCalls:
         self._gate.require(call, request)
         name, log = request.machine_id, self._machines.log
         if not log.has(name):
-            text = f'failed to get log store for machine "{name}": log store not found: {name}'
+            text = f"failed to get log store for machine {quote(name)}: log store not found: {name}"
             raise StateError("NOT_FOUND", text)
         data: Any = message("common.Data")
 
