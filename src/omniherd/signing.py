@@ -476,8 +476,8 @@ class CallSigner:
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
-        # One tuple, so that a thread sees the signatures of the second that it reads.
-        self._made: tuple[int, dict[tuple[str, Metadata], Metadata]] = (0, {})
+        # One tuple, so that a thread sees the signatures of the second that it reads. A signer may renew its key.
+        self._made: tuple[int, dict[tuple[str, str, Metadata], Metadata]] = (0, {})
 
     def metadata(self, method_path: str, metadata: Metadata, now: float) -> Metadata:
         """Return a call's metadata with the three headers that sign it.
@@ -495,9 +495,10 @@ class CallSigner:
         if second != int(now):
             made = {}
             self._made = (int(now), made)
-        found = made.get((method_path, metadata))
+        key = (self._signer.fingerprint, method_path, metadata)
+        found = made.get(key)
         if found is None:
-            found = made[method_path, metadata] = (*metadata, *sign_headers(self._signer, method_path, metadata, now))
+            found = made[key] = (*metadata, *sign_headers(self._signer, method_path, metadata, now))
         return found
 
 

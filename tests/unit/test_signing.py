@@ -136,6 +136,9 @@ def test_calls_of_one_second_share_a_signature_where_the_payload_is_the_same():
         (METHOD, ["1790000001"]),
         (METHOD, ["1790000000"]),
     ]
+    signer.fingerprint = "1" * 40
+    renewed = calls.metadata(METHOD, (("runtime", "Omni"), ("x-other", "1")), 1790000000.0)
+    assert f" {'1' * 40} " in dict(renewed)["x-sidero-signature"]
 
 
 def test_secrets_do_not_show(key):

@@ -192,7 +192,8 @@ class Renewed:
 
     @property
     def fingerprint(self):
-        return self.key.fingerprint
+        # While there is no key, that of none: calls of one second share the signatures of a key.
+        return self.key.fingerprint if self.failure is None else ""
 
     @property
     def identity(self):
