@@ -6,6 +6,7 @@ import pytest
 from command_shell import Shell
 
 from omniherd._core.nodes import is_machine_id
+from omniherd._sync.talos_routes import OmniRoute
 from omniherd.cli.names import MACHINE_TYPES
 from omniherd.emulator import Emulator
 from omniherd.errors import PermissionDenied
@@ -112,8 +113,8 @@ def test_power_and_logs_take_names(shell: Shell, ident: str) -> None:
 def test_talos_nodes_take_names(server: Emulator, ident: str, serial: str) -> None:
     with server.connect() as omni:
         for name in (NAME, serial, "192.0.2.4"):
-            asked = omni.talos("prod", nodes=[name, "fra-worker-2"])._asked()
-            assert [(given, node and node.name) for given, node in asked] == [
+            (plan,) = OmniRoute(omni, "prod", [name, "fra-worker-2"]).plans(together=True)
+            assert [(given, node and node.name) for given, node in plan.asked] == [
                 (name, NAME),
                 ("fra-worker-2", "fra-worker-2"),
             ]
