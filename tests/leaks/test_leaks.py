@@ -249,11 +249,13 @@ def test_a_long_stream(traced):
         for _ in range(13):
             go_on(1000)
         before = Count()
-        for _ in range(max(2, ROUNDS // 100)):
+        rounds = max(12, ROUNDS // 100)
+        for _ in range(rounds):
             go_on(1000)
         after = Count()
         assert after.threads <= before.threads
         assert after.descriptors <= before.descriptors
-        assert (after.memory - before.memory) / (1000 * max(2, ROUNDS // 100)) < 100
+        # A message that is on its way, or a pool that has just grown, is a few hundred KiB.
+        assert (after.memory - before.memory) / (1000 * rounds) < 100
         assert len(cache) == 1
         assert cache.pending == 0
